@@ -1,0 +1,154 @@
+"""What a crawl finds: works with their movements, recordings and notes, and articles."""
+
+import dataclasses
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from crawler.errors import SchemaVersionError, UserError
+from crawler.files import write_atomic
+
+WORKS_VERSION = 1  # of the lines in works.jsonl
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Person:
+    """A composer as the page prints it."""
+
+    name: str
+    birth_year: int | None = None
+    death_year: int | None = None
+    nationality: str | None = None
+    born: str | None = None  # "January 27, 1806, Bilbao"
+    died: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Movement:
+    """One line of the movement list."""
+
+    number: int  # 1-based
+    name: str  # without the Roman numeral: "Allegro con brio"
+    typical_s: int | None = None  # the time printed beside it, not that of any recording
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One playable stretch of a recording: a movement, a part of one, or the whole work."""
+
+    video_id: str  # site's key: YouTube id followed by the movement number
+    youtube_id: str | None  # 11 characters; None for a local file or another host
+    url: str  # where the audio is fetched
+    movement: int | None  # 1-based; 0 = the complete work; None = not said
+    start_s: float | None = None  # None = the beginning or unknown
+    end_s: float | None = None  # None = to the end or unknown
+    duration_s: float | None = None  # as printed
+    name: str = ""  # "Allegro con brio", or "" for a complete work
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recording:
+    """The parts that one group of performers plays, in order."""
+
+    recording_id: str  # video_id of its first part
+    performers: tuple[str, ...] = ()
+    qualifiers: tuple[str, ...] = ()  # "live", "score", "complete"
+    parts: tuple[Part, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Note:
+    """A piece of prose with its source; paragraphs are separated by a blank line."""
+
+    source: str  # "Edition Silvertrust"
+    text: str
+    credit: str | None = None  # the line that says who holds the rights
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """One work page."""
+
+    work_id: str  # the slug of its page
+    page_url: str  # canonical address
+    composer: Person
+    title: str  # as printed: "String Quartet No. 1 in d minor"
+    key: str | None = None  # "d minor", "E-flat major"; the case of the letter is the site's
+    opus: str | None = None  # "Op. 64, No. 5", "K. 155"
+    instrumentation: str | None = None  # "2 violins, viola and cello"
+    movements: tuple[Movement, ...] = ()
+    facts: Mapping[str, str] = dataclasses.field(default_factory=dict)  # "Composed" -> "1824 ..."
+    recordings: tuple[Recording, ...] = ()
+    notes: tuple[Note, ...] = ()
+    related: tuple[str, ...] = ()  # names of related composers
+    page_sha256: str | None = None  # of the stored body
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Article:
+    """One article page."""
+
+    article_id: str  # the slug of its page
+    page_url: str
+    title: str
+    text: str  # paragraphs separated by a blank line
+    date: str | None = None  # as printed
+    page_sha256: str | None = None
+
+
+def work_to_dict(work: Work | Article) -> dict[str, Any]:
+    """Plain JSON values of a work or an article, in field order."""
+    return dataclasses.asdict(work)
+
+
+def work_from_dict(row: Mapping[str, Any]) -> Work:
+    """Rebuild a Work from `work_to_dict`'s values; KeyError or TypeError when they do not fit."""
+    recordings = tuple(
+        Recording(
+            **{
+                **recording,
+                "performers": tuple(recording["performers"]),
+                "qualifiers": tuple(recording["qualifiers"]),
+                "parts": tuple(Part(**part) for part in recording["parts"]),
+            }
+        )
+        for recording in row["recordings"]
+    )
+    return Work(
+        **{
+            **row,
+            "composer": Person(**row["composer"]),
+            "movements": tuple(Movement(**movement) for movement in row["movements"]),
+            "recordings": recordings,
+            "notes": tuple(Note(**note) for note in row["notes"]),
+            "related": tuple(row["related"]),
+        }
+    )
+
+
+def write_works(path: Path, works: Iterable[Work]) -> int:
+    """Write works.jsonl, sorted by work_id, in one atomic step; returns the number of works."""
+    ordered = sorted(works, key=lambda work: work.work_id)
+    head = json.dumps({"earscribe_works": WORKS_VERSION, "works": len(ordered)})
+    lines = [head, *(json.dumps(work_to_dict(work), ensure_ascii=False) for work in ordered)]
+    write_atomic(path, ("\n".join(lines) + "\n").encode())
+    return len(ordered)
+
+
+def read_works(path: Path) -> list[Work]:
+    """Read works.jsonl.
+
+    Raises UserError when it is missing or damaged, SchemaVersionError when of another version.
+    """
+    if not path.is_file():
+        raise UserError(f"no works at {path}: run `earscribe crawl` or `earscribe import` first")
+    head, *lines = path.read_text(encoding="utf-8").splitlines()
+    version = json.loads(head).get("earscribe_works")
+    if version != WORKS_VERSION:
+        raise SchemaVersionError(
+            f"{path} has works version {version}, this program reads {WORKS_VERSION}: "
+            "run `earscribe crawl` again"
+        )
+    return [work_from_dict(json.loads(line)) for line in lines]

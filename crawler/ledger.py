@@ -1,0 +1,244 @@
+"""The ledger: one SQLite file that holds the state of every (stage, item) and every attempt."""
+
+import fcntl
+import json
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+from crawler.errors import LockedError, SchemaVersionError, UserError
+
+LEDGER_VERSION = 1
+LEDGER_NAME = "ledger.sqlite"
+LOCK_NAME = ".lock"
+
+TABLES = """
+CREATE TABLE IF NOT EXISTS items (
+    stage TEXT NOT NULL,          -- page, source, cut
+    item TEXT NOT NULL,           -- the key of the thing within its stage
+    state TEXT NOT NULL,          -- pending, ok, failed, filtered
+    error_class TEXT,             -- of a failure
+    message TEXT,                 -- of a failure, or the reason of a filter
+    result TEXT NOT NULL,         -- JSON object: what the stage found out
+    attempts INTEGER NOT NULL,
+    updated_s REAL NOT NULL,      -- seconds since 1970
+    PRIMARY KEY (stage, item)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS attempts (
+    stage TEXT NOT NULL,
+    item TEXT NOT NULL,
+    state TEXT NOT NULL,
+    error_class TEXT,
+    message TEXT,
+    started_s REAL NOT NULL,
+    ended_s REAL NOT NULL,
+    tools TEXT NOT NULL           -- JSON object: versions of what did the work
+);
+"""
+
+
+class State(StrEnum):
+    """The four ends of every item; together they add up to the input."""
+
+    PENDING = "pending"
+    OK = "ok"
+    FAILED = "failed"
+    FILTERED = "filtered"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """What the ledger knows of one item in one stage."""
+
+    stage: str
+    item: str
+    state: State
+    error_class: str | None = None
+    message: str | None = None
+    result: Mapping[str, Any] = field(default_factory=dict)
+    attempts: int = 0
+    updated_s: float = 0.0  # seconds since 1970
+
+
+@contextmanager
+def folder_lock(data: Path) -> Iterator[None]:
+    """Hold the kernel lock of a data folder; it ends with the process, however that ends.
+
+    Raises LockedError when another process holds it, UserError when the folder is not writable.
+    """
+    lock = open_lock(data)
+    try:
+        yield
+    finally:
+        lock.close()
+
+
+def open_lock(data: Path) -> IO[str]:
+    """Take the lock of `folder_lock` and return the open file that carries it."""
+    try:
+        data.mkdir(parents=True, exist_ok=True)
+        lock = (data / LOCK_NAME).open("a+")
+    except OSError as error:
+        raise UserError(
+            f"cannot write to the data folder {data} ({error.strerror}): "
+            "give a writable one with --data"
+        ) from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        lock.seek(0)
+        holder = lock.read().strip() or "unknown"
+        lock.close()
+        raise LockedError(
+            f"another run (process {holder}) is working on {data}: wait for it or give another "
+            "folder with --data"
+        ) from error
+    lock.truncate(0)
+    lock.write(str(os.getpid()))
+    lock.flush()
+    return lock
+
+
+class Ledger:
+    """The writer's view of a data folder's ledger; holds the folder's lock while open.
+
+    Safe to share between threads of one process. `read_only=True` neither locks nor writes.
+    """
+
+    def __init__(self, data: Path, *, read_only: bool = False) -> None:
+        self.path = data / LEDGER_NAME
+        self._guard = threading.RLock()
+        self._lock = None if read_only else open_lock(data)
+        try:
+            self._db = self._connect(read_only)
+        except BaseException:
+            if self._lock:
+                self._lock.close()
+            raise
+
+    def _connect(self, read_only: bool) -> sqlite3.Connection:
+        if read_only and not self.path.is_file():
+            raise UserError(f"no ledger at {self.path}: nothing has been run on this folder yet")
+        address = f"{self.path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
+        db = sqlite3.connect(address, uri=True, check_same_thread=False, isolation_level=None)
+        try:
+            db.execute("PRAGMA busy_timeout=10000")
+            version = db.execute("PRAGMA user_version").fetchone()[0]
+            if version not in (0, LEDGER_VERSION):
+                raise SchemaVersionError(
+                    f"{self.path} has ledger version {version}, this program reads "
+                    f"{LEDGER_VERSION}: give another folder with --data"
+                )
+            if not read_only:
+                db.execute("PRAGMA journal_mode=WAL")
+                db.execute("PRAGMA synchronous=FULL")
+                db.executescript(TABLES)
+                db.execute(f"PRAGMA user_version={LEDGER_VERSION}")
+        except BaseException:
+            db.close()
+            raise
+        return db
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file and release the lock."""
+        self._db.close()
+        if self._lock:
+            self._lock.close()
+
+    def record(
+        self,
+        stage: str,
+        item: str,
+        state: State,
+        *,
+        error_class: str | None = None,
+        message: str | None = None,
+        result: Mapping[str, Any] | None = None,
+        started_s: float | None = None,
+        tools: Mapping[str, str] | None = None,
+    ) -> None:
+        """Commit the end of one attempt: the item's state now, and a line in its history."""
+        now = time.time()
+        with self._guard, self._db:
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.execute(
+                "INSERT INTO items VALUES (?, ?, ?, ?, ?, ?, 1, ?) "
+                "ON CONFLICT (stage, item) DO UPDATE SET state=excluded.state, "
+                "error_class=excluded.error_class, message=excluded.message, "
+                "result=excluded.result, attempts=attempts+1, updated_s=excluded.updated_s",
+                (stage, item, state, error_class, message, json.dumps(dict(result or {})), now),
+            )
+            self._db.execute(
+                "INSERT INTO attempts VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    stage,
+                    item,
+                    state,
+                    error_class,
+                    message,
+                    now if started_s is None else started_s,
+                    now,
+                    json.dumps(dict(tools or {})),
+                ),
+            )
+
+    def entry(self, stage: str, item: str) -> Entry | None:
+        """What is known of one item, or None."""
+        return self.entries(stage, item).get(item)
+
+    def entries(self, stage: str, item: str | None = None) -> dict[str, Entry]:
+        """Every item of a stage (or the one named) by its key."""
+        query = "SELECT * FROM items WHERE stage = ?" + ("" if item is None else " AND item = ?")
+        with self._guard:
+            rows = self._db.execute(query, (stage,) if item is None else (stage, item)).fetchall()
+        return {
+            row[1]: Entry(
+                stage=row[0],
+                item=row[1],
+                state=State(row[2]),
+                error_class=row[3],
+                message=row[4],
+                result=json.loads(row[5]),
+                attempts=row[6],
+                updated_s=row[7],
+            )
+            for row in rows
+        }
+
+    def counts(self) -> list[tuple[str, str, str | None, int]]:
+        """(stage, state, error class, number of items), sorted."""
+        with self._guard:
+            return self._db.execute(
+                "SELECT stage, state, error_class, COUNT(*) FROM items "
+                "GROUP BY stage, state, error_class ORDER BY stage, state, error_class"
+            ).fetchall()
+
+    def attempts(self, stage: str, item: str) -> list[dict[str, Any]]:
+        """The history of one item, oldest first."""
+        with self._guard:
+            rows = self._db.execute(
+                "SELECT state, error_class, message, started_s, ended_s, tools FROM attempts "
+                "WHERE stage = ? AND item = ? ORDER BY rowid",
+                (stage, item),
+            ).fetchall()
+        names = ("state", "error_class", "message", "started_s", "ended_s", "tools")
+        return [dict(zip(names, row, strict=True)) for row in rows]

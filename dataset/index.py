@@ -1,0 +1,90 @@
+"""The index on disk: the only file that reads and writes parquet."""
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from crawler.errors import SchemaVersionError, UserError
+from crawler.files import atomic_path
+from dataset.filters import filter_table
+from dataset.schema import COLUMNS, PAIRS_SCHEMA, SCHEMA_VERSION, Pair
+
+PAIRS_NAME = "pairs.parquet"
+LISTS = ("movements", "align_flags", "performers")
+
+
+def write_pairs(path: Path, pairs: Iterable[Pair]) -> int:
+    """Write pairs sorted by pair_id in one atomic step; returns how many.
+
+    The same pairs give the same bytes. Readers see the old file or the new one.
+    """
+    rows = sorted(map(pair_to_row, pairs), key=lambda row: row["pair_id"])
+    write_table(path, pa.Table.from_pylist(rows, schema=PAIRS_SCHEMA))
+    return len(rows)
+
+
+def write_table(path: Path, table: pa.Table) -> None:
+    """Write any table in one atomic step (zstd)."""
+    with atomic_path(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+
+
+def load_pairs(path: Path) -> list[Pair]:
+    """Every pair of an index or split file; errors as in `read_table`."""
+    return [row_to_pair(row) for row in read_table(path).to_pylist()]
+
+
+def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """A parquet file of pairs as an Arrow table.
+
+    Raises UserError when it is missing, unreadable or lacks a column, SchemaVersionError when it
+    is of another schema version.
+    """
+    if not path.is_file():
+        raise UserError(f"no index at {path}: run `earscribe pair` first")
+    try:
+        schema = pq.read_schema(path)
+    except pa.ArrowInvalid as error:
+        raise UserError(f"{path} is not a parquet file: {error}") from error
+    version = (schema.metadata or {}).get(b"earscribe_schema_version", b"none").decode()
+    if version != str(SCHEMA_VERSION):
+        raise SchemaVersionError(
+            f"{path} has schema version {version}, this program reads {SCHEMA_VERSION}: "
+            "run `earscribe pair` and `earscribe fetch` again, or give another folder with --data"
+        )
+    missing = sorted({column.name for column in COLUMNS}.difference(schema.names))
+    if missing:
+        raise UserError(
+            f"{path} lacks the columns {', '.join(missing)}: run `earscribe pair` again"
+        )
+    return pq.read_table(path, columns=None if columns is None else list(columns))
+
+
+def read_pairs(
+    data: Path, *, where: str | None = None, columns: Sequence[str] | None = None
+) -> pa.Table:
+    """The index of a data folder for notebooks: an Arrow table (`.to_pandas()` for pandas).
+
+    `where` is a SQL predicate over the columns, for example "composer LIKE '%Haydn'".
+    """
+    table = read_table(data / PAIRS_NAME)
+    if where is not None:
+        table = filter_table(table, where)
+    return table if columns is None else table.select(list(columns))
+
+
+def pair_to_row(pair: Pair) -> dict[str, Any]:
+    """The values of one parquet row."""
+    row = {item.name: getattr(pair, item.name) for item in dataclasses.fields(pair)}
+    return {name: list(value) if name in LISTS else value for name, value in row.items()}
+
+
+def row_to_pair(row: dict[str, Any]) -> Pair:
+    """The pair of one parquet row; columns that this version does not know are left out."""
+    names = {column.name for column in COLUMNS}
+    values = {name: value for name, value in row.items() if name in names}
+    return Pair(**{**values, **{name: tuple(values[name]) for name in LISTS}})

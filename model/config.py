@@ -1,0 +1,157 @@
+"""The settings of features, network, losses, training and generation, and the presets."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from crawler.errors import UserError
+
+
+def require(condition: bool, message: str) -> None:
+    """UserError with `message` (what was given, what is allowed) unless `condition`."""
+    if not condition:
+        raise UserError(message)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureConfig:
+    """Waveform -> spectrogram."""
+
+    sample_rate: int = 16_000  # Hz
+    n_fft: int = 510  # 256 bins
+    hop_length: int = 255  # 62.75 frames a second
+    n_mels: int | None = None  # None = linear frequency
+    log: bool = False  # log(1 + power) instead of power
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelConfig:
+    """Sizes of the network; METHOD.md's letters in the margin."""
+
+    channels: tuple[int, ...] = (64, 128, 128, 128, 256, 512, 768, 768)
+    strides_frequency: tuple[int, ...] = (2, 2, 2, 2, 2, 2, 2, 2)
+    strides_time: tuple[int, ...] = (2, 2, 2, 2, 2, 1, 2, 1)
+    d_model: int = 768  # D
+    num_heads: int = 12
+    d_feedforward: int = 3072
+    music_layers: int = 2
+    text_layers: int = 5  # of the text encoder, and of the decoder
+    num_codes: int = 20  # N: segments of the music code, queries of the text code
+    max_steps: int = 2048  # S: steps of the music transformer
+    max_tokens: int = 192  # L: tokens of a text with its two specials
+    vocab_size: int = 8192  # V
+    dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        lengths = {len(self.channels), len(self.strides_frequency), len(self.strides_time)}
+        require(
+            len(lengths) == 1,
+            "model.channels, strides_frequency and strides_time have "
+            f"{len(self.channels)}, {len(self.strides_frequency)} and {len(self.strides_time)} "
+            "values: give as many of each",
+        )
+        require(
+            self.d_model % self.num_heads == 0,
+            f"model.d_model {self.d_model} is no multiple of model.num_heads {self.num_heads}",
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LossConfig:
+    """Weight of each loss (0 = off) and the form of group topology preservation (GTP)."""
+
+    caption: float = 1.0
+    text_reconstruction: float = 1.0
+    music_reconstruction: float = 1.0
+    alignment: float = 0.0  # squared L2 distance of MLP(music code) and text code
+    topology: float = 500.0
+    topology_form: Literal["queue", "batch"] = "queue"
+    divergence: Literal["mse", "kl", "pearson"] = "mse"  # of the queue form; batch: mse or kl
+    group_size: int = 32  # K, of the queue form
+    tau: float = 32.0  # fixed whatever the group size
+    momentum: float = 0.999  # of the momentum encoder
+    text_gradient: bool = True  # batch form: let the loss move the text side too
+    token_noise: float = 0.15  # share of tokens masked in the text to be reconstructed
+    released_behaviour: bool = False  # queue form: leave the anchor in its own group
+
+    def __post_init__(self) -> None:
+        require(
+            self.topology_form == "queue" or self.divergence in ("mse", "kl"),
+            f"loss.divergence {self.divergence!r} does not go with topology_form 'batch': "
+            "give mse or kl",
+        )
+        require(0.0 <= self.momentum < 1.0, f"loss.momentum {self.momentum} is not in [0, 1)")
+        require(self.group_size >= 2, f"loss.group_size {self.group_size} is below 2")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainConfig:
+    """One training run; saved with what it made."""
+
+    preset: str = "tiny"  # the name of the run's folder by default
+    split: str = "default"
+    seed: int = 0
+    steps: int = 20_000  # updates
+    batch_size: int = 16
+    crop_s: float = 60.0  # seconds of a clip that one example shows
+    learning_rate: float = 1e-4
+    warmup_steps: int = 500
+    weight_decay: float = 0.01
+    clip_norm: float = 1.0
+    checkpoint_every: int = 500  # updates
+    validate_every: int = 500  # updates
+    log_every: int = 10  # updates
+    threads: int = 0  # of torch; 0 = as many as there are cores
+    features: FeatureConfig = field(default_factory=FeatureConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size", "checkpoint_every", "validate_every", "log_every"):
+            require(getattr(self, name) >= 1, f"train.{name} {getattr(self, name)} is below 1")
+        require(self.crop_s > 0, f"train.crop_s {self.crop_s} is not above 0")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerateConfig:
+    """How a caption is read off the network."""
+
+    method: Literal["greedy", "beam", "nucleus"] = "beam"
+    num_beams: int = 4
+    top_p: float = 0.9
+    temperature: float = 1.0
+    max_tokens: int = 96
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        require(self.num_beams >= 1, f"generate.num_beams {self.num_beams} is below 1")
+        require(0.0 < self.top_p <= 1.0, f"generate.top_p {self.top_p} is not in (0, 1]")
+
+
+PRESETS = {
+    "tiny": TrainConfig(
+        preset="tiny",
+        steps=150,
+        batch_size=8,
+        crop_s=16.0,
+        learning_rate=1e-3,
+        warmup_steps=15,
+        checkpoint_every=50,
+        validate_every=50,
+        features=FeatureConfig(n_fft=512, hop_length=256, n_mels=64, log=True),
+        model=ModelConfig(
+            channels=(16, 32, 48, 64, 96, 128),
+            strides_frequency=(2, 2, 2, 2, 2, 2),
+            strides_time=(2, 2, 2, 2, 2, 2),
+            d_model=128,
+            num_heads=4,
+            d_feedforward=256,
+            music_layers=1,
+            text_layers=2,
+            num_codes=8,
+            max_tokens=128,
+            vocab_size=512,
+        ),
+        loss=LossConfig(topology=10.0, group_size=8),
+    ),
+    "paper": TrainConfig(preset="paper"),
+}
