@@ -31,7 +31,7 @@ from crawler.files import atomic_path, write_atomic
 from crawler.items import Recording, Work, read_works
 
 SOUNDFONT = Path("/usr/share/sounds/sf2/FluidR3_GM.sf2")
-GAIN = 0.5  # of fluidsynth, the same for all, so that soft movements stay soft
+GAIN = 1.0  # of fluidsynth, the same for all, so that soft movements stay soft
 MIN_MUSIC_S, MAX_MUSIC_S = 30.0, 39.5  # 0.9 of the tempo still ends before 45 s
 BEST_MUSIC_S = 35.0
 TAIL_S = 0.5  # at least this much reverberation after the last bar
@@ -40,8 +40,8 @@ GAP_S = 2.0  # of silence between the movements of one file
 TICKS_PER_S = 960  # of the files that fluidsynth reads: 480 a quarter at 120
 PARTS = ("first violin", "second violin", "viola", "cello")
 CODECS = {  # suffix -> container, codec, sample rate in Hz, bits per second
-    ".webm": ("webm", "libopus", 48_000, 36_000),
-    ".ogg": ("ogg", "libopus", 48_000, 36_000),
+    ".webm": ("webm", "libopus", 48_000, 32_000),
+    ".ogg": ("ogg", "libopus", 48_000, 32_000),
     ".m4a": ("ipod", "aac", 44_100, 36_000),
 }
 
