@@ -33,15 +33,15 @@ class EarsenseSpider(Spider):
                 url,
                 callback=self.parse,
                 errback=self.missed,
-                cb_kwargs={"url": url, "started_s": time.time()},
+                cb_kwargs={"url": url},
             )
 
-    def parse(self, response: Response, url: str, started_s: float) -> Iterator[Fetched]:
+    def parse(self, response: Response, url: str) -> Iterator[Fetched]:
         """Hand over a response; end the run when the site refuses us."""
         self._misses = 0
         yield Fetched(
             url=url,
-            started_s=started_s,
+            started_s=time.time() - response.meta.get("download_latency", 0.0),
             status=response.status,
             headers={name: header(response, name) for name in KEPT_HEADERS},
             body=response.body,
@@ -58,10 +58,9 @@ class EarsenseSpider(Spider):
         error = failure.value
         assert error is not None, "Scrapy gives its errbacks an error"
         error_class, message = failure_class(error)
-        known = cast(Any, failure).request.cb_kwargs
         yield Fetched(
-            url=known["url"],
-            started_s=known["started_s"],
+            url=cast(Any, failure).request.cb_kwargs["url"],
+            started_s=time.time(),
             error_class=error_class,
             message=message,
         )
