@@ -122,19 +122,18 @@ def _run(desk: Desk, config: CrawlConfig, pages: Sequence[str]) -> str | None:
     from crawler import settings
     from crawler.spiders.earsense import EarsenseSpider
 
+    polite = settings.settings(
+        config.site,
+        delay_s=config.delay_s,
+        timeout_s=config.timeout_s,
+        retries=config.retries,
+        user_agent=f"{config.user_agent} (+{config.contact or 'local'})",
+        throttle=not is_loopback(config.site),
+    )
+    with settings.quiet():
+        process = AsyncCrawlerProcess(polite)
+    crawler = process.create_crawler(EarsenseSpider)
     with _signals_restored():
-        process = AsyncCrawlerProcess(
-            settings.settings(
-                config.site,
-                delay_s=config.delay_s,
-                timeout_s=config.timeout_s,
-                retries=config.retries,
-                user_agent=f"{config.user_agent} (+{config.contact or 'local'})",
-                throttle=not is_loopback(config.site),
-            )
-        )
-        settings.quiet()
-        crawler = process.create_crawler(EarsenseSpider)
         task = process.crawl(crawler, pages=pages, desk=desk)
         process.start()
     if task.done() and not task.cancelled():

@@ -1,6 +1,8 @@
 """How the crawler behaves towards the site: robots, delay, retries, limits, and no noise."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from scrapy import Spider
@@ -13,6 +15,11 @@ from crawler.urls import same_site
 
 MAX_PAGE_BYTES = 8 * 2**20
 RETRY_STATUSES = (408, 500, 502, 503, 504, 522, 524)  # not 429: the run ends there
+# Only these: among Scrapy's own are consoles that listen on a port and run what they are sent.
+EXTENSIONS = {
+    "scrapy.extensions.corestats.CoreStats": 0,
+    "scrapy.extensions.throttle.AutoThrottle": 0,
+}
 
 
 class Refused(IgnoreRequest):
@@ -58,14 +65,17 @@ def settings(
         "DOWNLOADER_MIDDLEWARES": {
             "scrapy.downloadermiddlewares.robotstxt.RobotsTxtMiddleware": None,
             "scrapy.downloadermiddlewares.offsite.OffsiteMiddleware": None,
+            "scrapy.downloadermiddlewares.redirect.MetaRefreshMiddleware": None,
+            "scrapy.downloadermiddlewares.cookies.CookiesMiddleware": None,
             "crawler.settings.SiteGuard": 100,
         },
         "ITEM_PIPELINES": {"crawler.pipelines.CommitPipeline": 100},
-        "EXTENSIONS": {"scrapy.extensions.logstats.LogStats": None},
+        "DOWNLOAD_HANDLERS": dict.fromkeys(("data", "file", "ftp", "s3")),
+        "EXTENSIONS_BASE": EXTENSIONS,
         "CONCURRENT_REQUESTS": 1,
         "CONCURRENT_REQUESTS_PER_DOMAIN": 1,
         "DOWNLOAD_DELAY": delay_s,
-        "RANDOMIZE_DOWNLOAD_DELAY": False,  # it would go below the delay
+        "DOWNLOAD_DELAY_JITTER": 0,  # it would go below the delay
         "AUTOTHROTTLE_ENABLED": throttle,
         "AUTOTHROTTLE_START_DELAY": delay_s,
         "DOWNLOAD_TIMEOUT": timeout_s,
@@ -75,14 +85,22 @@ def settings(
         "RETRY_GIVE_UP_LOG_LEVEL": "DEBUG",  # the ledger says it
         "REDIRECT_MAX_TIMES": 5,
         "HTTPERROR_ALLOW_ALL": True,
-        "COOKIES_ENABLED": False,
-        "TELNETCONSOLE_ENABLED": False,
         "LOG_ENABLED": False,
         "LOG_INSTALL_ROOT_HANDLER": False,
     }
 
 
-def quiet() -> None:
-    """Leave only warnings of Scrapy in the log; a failed page is told by the ledger."""
-    logging.getLogger("scrapy").setLevel(logging.WARNING)
-    logging.getLogger("scrapy.downloadermiddlewares.robotstxt").setLevel(logging.CRITICAL)
+@contextmanager
+def quiet() -> Iterator[None]:
+    """While Scrapy's process is made: log nothing of it, and from then on only its warnings.
+
+    Making it turns its log on; a page that failed is told by the ledger.
+    """
+    before = logging.root.manager.disable
+    logging.disable(logging.INFO)
+    try:
+        yield
+    finally:
+        logging.disable(before)
+        logging.getLogger("scrapy").setLevel(logging.WARNING)
+        logging.getLogger("scrapy.downloadermiddlewares.robotstxt").setLevel(logging.CRITICAL)

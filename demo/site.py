@@ -8,9 +8,10 @@ import socket
 import socketserver
 import struct
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -115,6 +116,7 @@ class Request:
     path: str  # with its query
     status: int  # 0 = the connection was reset
     range: str | None  # the Range header
+    time_s: float = field(default_factory=time.monotonic)
 
 
 class Replica:
