@@ -25,6 +25,13 @@ DEFAULT_DATA = Path("data/corpus")
 
 STAGES, AROUND, WHOLE = "Stages, in order", "Around them", "The whole"
 
+
+class Form(StrEnum):
+    """What `export` can write."""
+
+    HF = "hf"  # parquet shards that Hugging Face datasets load
+
+
 app = typer.Typer(
     name="earscribe",
     help="Build music-text datasets from the web and train a captioner on them.",
@@ -152,7 +159,8 @@ def show(common: Common, summary: Summary) -> None:
     console.print(table)
     for key, value in summary.details.items():
         show_detail(console, key, value)
-    typer.echo(f"{summary.stage}: {summary.artifact}\n")
+    done = f"{summary.work_done} done now" if summary.work_done else "nothing to do"
+    typer.echo(f"{summary.artifact} ({done})\n")
 
 
 def show_detail(console: Any, key: str, value: Any) -> None:
@@ -443,17 +451,20 @@ def demo(
     steps: Annotated[int | None, typer.Option(help="Updates of the training.")] = None,
 ) -> None:
     """Run every stage on a local replica of the site, from its pages to a scored captioner."""
-    from demo.run import journey, serve_forever
+    from demo.run import demo_config, journey, run_folder, serve_forever
 
     if serve:
         serve_forever(port, announce=typer.echo)
         return
-    last = None
-    for name, work in journey(common.data, common.toml, port=port, steps=steps):
-        last = stage(common, work, name)
-        if name == "validate" and last.details.get("findings"):
+    config = demo_config(common.toml, steps)
+    for name, work in journey(common.data, config, port=port):
+        summary = stage(common, work, name)
+        if summary.details.get("findings"):
             raise typer.Exit(VIOLATIONS)
-        finish(last)
+        finish(summary)
+    if not common.as_json:
+        typer.echo(f"Report: {common.data / 'report.html'}")
+        typer.echo(f"Run:    {run_folder(common.data, config)}")
 
 
 def numbers(text: str | None, flag: str) -> tuple[float, ...] | None:
