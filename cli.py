@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -40,8 +41,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # our own bug keeps its plain traceback
     rich_markup_mode="rich",
 )
-export = typer.Typer(name="export", help="Write the dataset in another form.", no_args_is_help=True)
-app.add_typer(export, rich_help_panel=STAGES)
 
 
 @dataclass(frozen=True)
