@@ -1,4 +1,4 @@
-"""From an essay to texts about movements: sentences, cleaning, and which movement each speaks of."""
+"""From an essay to texts: sentences, cleaning, and the movements each sentence speaks of."""
 
 import math
 import re
@@ -25,7 +25,7 @@ REST = -2.5  # to leave the movements for a remark
 BOTH = -3.2  # one sentence for two movements
 SEQUENCE = 1.0  # "next", "follows": go on rather than stay
 
-ABBREVIATIONS = frozenset("e.g i.e cf ca c dr mr mrs ms st prof vol vs mme mlle bd etc approx".split())
+ABBREVIATIONS = frozenset("e.g i.e cf ca c dr mr mrs ms st prof vol vs mme bd etc".split())
 NUMBERED = frozenset("no nos op opp hob k kv d b woo bwv p pp bar bars mov mvt nr opus sz".split())
 STEMS = {  # a spelling's beginning -> the word it stands for
     "menuet": "minuet",
@@ -50,7 +50,7 @@ FAST = frozenset("allegro vivace presto prestissimo vivo animato allegrissimo vi
 DANCES = frozenset("minuet scherzo rondo variations fugue march romance waltz finale trio".split())
 TERMS = SLOW | MODERATE | FAST | DANCES
 PLAIN = frozenset(  # words of names that say nothing about which movement
-    "molto poco assai quasi troppo tanto piu meno mosso tempo alla with from main theme thema".split()
+    "molto poco assai quasi troppo tanto piu meno mosso tempo alla with from theme thema".split()
 )
 ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth")
 LAST = ("last", "final", "closing", "concluding")
@@ -66,7 +66,8 @@ SLOW_MOVEMENT = re.compile(r"\bslow movement\b")
 MIDDLE = re.compile(r"\b(?:middle|inner|central) movements?\b")
 OPENS = re.compile(
     r"\b(?:work|quartet|trio|quintet|sextet|sonata|piece|music) (?:opens|begins|starts)\b"
-    r"|\bto open\b|\bopening\b(?! (?:theme|subject|bars?|section|measures|melody|idea|motif|phrase))"
+    r"|\bto open\b"
+    r"|\bopening\b(?! (?:theme|subject|bars?|section|measures|melody|idea|motif|phrase))"
 )
 CLOSES = re.compile(
     r"\b(?:closes|ends|concludes)\b(?! (?:quietly|softly|in |on ))|\bto (?:a )?(?:close|end)\b"
