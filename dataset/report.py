@@ -135,7 +135,7 @@ def _section(title: str, body: str) -> str:
 def _table(head: Sequence[str], rows: Iterable[Sequence[object]], total: bool = False) -> str:
     """A table; numbers to the right; with `total` the last row is set off as the sum."""
     lines = [list(row) for row in rows]
-    numeric = [all(isinstance(line[n], int | float) for line in lines) for n in range(len(head))]
+    numeric = [all(_is_number(line[n]) for line in lines) for n in range(len(head))]
     marks = [' class="number"' if number else "" for number in numeric]
     titles = "".join(f"<th{m}>{escape(h)}</th>" for m, h in zip(marks, head, strict=True))
     body = ""
@@ -144,7 +144,12 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[object]], total: bool = 
         cells = "".join(f"<td{m}>{c}</td>" for m, c in zip(marks, shown, strict=True))
         last = total and position == len(lines) - 1
         body += f"<tr{' class=sum' if last else ''}>{cells}</tr>\n"
-    return f"<table>\n<thead><tr>{titles}</tr></thead>\n<tbody>\n{body}</tbody>\n</table>"
+    table = f"<table>\n<thead><tr>{titles}</tr></thead>\n<tbody>\n{body}</tbody>\n</table>"
+    return f'<div class="scroll">{table}</div>'
+
+
+def _is_number(cell: object) -> bool:
+    return isinstance(cell, int) or str(cell).endswith(" %")
 
 
 # ---------------------------------------------------------------- what the corpus holds
@@ -208,7 +213,7 @@ def _lengths(facts: _Facts) -> str:
     figures = (
         histogram("Length of the clips", durations, "s", STUDY_DURATION),
         histogram("Length of the texts", tokens, "tokens", STUDY_TOKENS),
-        histogram("How sure the text is of its movement", scores, "of 1"),
+        histogram("How sure the text is of its movement", scores, ""),
     )
     return f'<div class="grid">\n{"".join(figures)}\n</div>'
 
@@ -242,7 +247,7 @@ def _split(record: Mapping[str, Any]) -> str:
     asked = " : ".join(f"{fraction:g}" for fraction in made["fractions"])
     title = f"{made['name']}: {asked}, grouped by {made['group']}, seed {made['seed']}{where}"
     parts = [
-        (name, part["rows"], f"{100 * part['fraction']:.1f} %", part["works"], part["composers"])
+        (name, part["rows"], f"{100 * part['share']:.1f} %", part["works"], part["composers"])
         for name, part in record["parts"].items()
     ]
     shared = [
@@ -285,17 +290,21 @@ def choose_samples(rows: Iterable[Row], number: int) -> list[Row]:
 
 def _sample(data: Path, row: Row) -> str:
     movement = ", ".join(map(str, row["movements"]))
-    title = f"{row['composer']}: {row['title']}" + (f", {row['opus']}" if row["opus"] else "")
+    opus_number = row["opus"] if row["opus"] and row["opus"] not in row["title"] else None
+    title = f"{row['composer']}: {row['title']}" + (f", {opus_number}" if opus_number else "")
     which = f"Movement {movement}" if movement else "Whole work"
     name = f" – {row['movement_name']}" if row["movement_name"] else ""
     players = f"Played by {', '.join(row['performers'])}. " if row["performers"] else ""
     length_s = row["num_samples"] / row["sample_rate"]
+    small = (
+        f"{players}{length_s:.1f} s. Text: {row['note_source']}; rights: "
+        f"{row['text_rights'].rstrip('.')}. Pair {row['pair_id']}."
+    )
     return (
         f'<article class="sample">{_player(data, row, title)}'
         f"<blockquote>{escape(row['caption'])}</blockquote>"
         f"<p><b>{escape(title)}</b><br>{escape(which + name)}</p>"
-        f'<p class="quiet">{escape(players)}{length_s:.1f} s. Text: {escape(row["note_source"])}; '
-        f"rights: {escape(row['text_rights'])}. Pair {escape(row['pair_id'])}.</p></article>\n"
+        f'<p class="quiet">{escape(small)}</p></article>\n'
     )
 
 
