@@ -26,6 +26,10 @@ class FeatureConfig:
         for name in ("sample_rate", "n_fft", "hop_length"):
             require(getattr(self, name) >= 1, f"features.{name} {getattr(self, name)} is below 1")
         require(
+            self.hop_length <= self.n_fft,
+            f"features.hop_length {self.hop_length} is above features.n_fft {self.n_fft}",
+        )
+        require(
             self.n_mels is None or 1 <= self.n_mels <= self.n_fft // 2 + 1,
             f"features.n_mels {self.n_mels} is not in 1..{self.n_fft // 2 + 1}, the bins of n_fft",
         )
@@ -97,6 +101,9 @@ class LossConfig:
         )
         require(0.0 <= self.momentum < 1.0, f"loss.momentum {self.momentum} is not in [0, 1)")
         require(self.group_size >= 2, f"loss.group_size {self.group_size} is below 2")
+        require(
+            0.0 <= self.token_noise < 1.0, f"loss.token_noise {self.token_noise} is not in [0, 1)"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,6 +148,8 @@ class GenerateConfig:
     def __post_init__(self) -> None:
         require(self.num_beams >= 1, f"generate.num_beams {self.num_beams} is below 1")
         require(0.0 < self.top_p <= 1.0, f"generate.top_p {self.top_p} is not in (0, 1]")
+        require(self.temperature > 0.0, f"generate.temperature {self.temperature} is not above 0")
+        require(self.max_tokens >= 2, f"generate.max_tokens {self.max_tokens} is below 2")
 
 
 PRESETS = {

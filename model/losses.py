@@ -1,8 +1,8 @@
 """Every loss as a pure function of tensors.
 
 Letters: B batch, L tokens, V vocabulary, F frequency bins, T frames, N codes, D width,
-E embedding width (N * D), Q places of the queue. Source of the group topology preservation (GTP)
-losses: Kuang et al., arXiv 2210.00434 (queue form, after its code) and a reading of it (batch form).
+E embedding width (N * D), Q places of the queue. Group topology preservation (GTP): queue form
+after Kuang et al., arXiv 2210.00434, and its code; batch form after a later reading of the paper.
 """
 
 from typing import Literal
@@ -128,13 +128,14 @@ def gtp_batch_loss(
     if not text_gradient:
         text = text.detach()
     others = ~torch.eye(len(music), dtype=torch.bool, device=music.device)  # (B, B)
-    log_p = cosines(music, music)[others].view(len(music), -1).log_softmax(dim=1)  # (B, B - 1)
-    log_q = cosines(text, text)[others].view(len(text), -1).log_softmax(dim=1)
+    rows = (len(music), len(music) - 1)
+    log_p = cosines(music, music)[others].view(rows).log_softmax(dim=1)  # (B, B - 1)
+    log_q = cosines(text, text)[others].view(rows).log_softmax(dim=1)
     if divergence == "kl":
-        rows = symmetric_kl(log_p, log_q)
+        losses = symmetric_kl(log_p, log_q)  # (B,)
     else:
-        rows = (log_p.exp() - log_q.exp()).square().sum(dim=1)
-    return rows.mean() if reduction == "mean" else rows.sum()
+        losses = (log_p.exp() - log_q.exp()).square().sum(dim=1)
+    return losses.mean() if reduction == "mean" else losses.sum()
 
 
 def cosines(left: Tensor, right: Tensor) -> Tensor:

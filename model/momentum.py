@@ -1,7 +1,7 @@
 """The momentum encoder and the queue of its embeddings, as module state that a checkpoint holds."""
 
 import copy
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +25,7 @@ class MomentumEncoder(nn.Module):
         return super().train(False)
 
     @torch.no_grad()
-    def forward(self, *inputs: Tensor) -> object:
+    def forward(self, *inputs: Tensor) -> Any:
         """What the copy makes of `inputs`, without gradient."""
         return self.encoder(*inputs)
 
@@ -44,14 +44,18 @@ class EmbeddingQueue(nn.Module):
     With `size` = group size + batch size a push of one batch leaves every anchor a full group.
     """
 
+    embeddings: Tensor  # (Q, E)
+    items: Tensor  # (Q,)
+    pushed: Tensor  # () embeddings ever pushed
+
     def __init__(self, size: int, width: int) -> None:
         super().__init__()
-        self.register_buffer("embeddings", torch.zeros(size, width))  # (Q, E)
-        self.register_buffer("items", torch.full((size,), EMPTY))  # (Q,)
-        self.register_buffer("pushed", torch.tensor(0))  # embeddings ever pushed
+        self.register_buffer("embeddings", torch.zeros(size, width))
+        self.register_buffer("items", torch.full((size,), EMPTY))
+        self.register_buffer("pushed", torch.tensor(0))
 
     def push(self, embeddings: Tensor, items: Tensor) -> None:
-        """Take in (B, E) embeddings of items (B,), B <= Q, in place of older ones of these items."""
+        """Take in (B, E) embeddings of items (B,); what was held of these items goes. B <= Q."""
         size = len(self.items)
         assert len(items) <= size, f"{len(items)} embeddings pushed into a queue of {size}"
         self.items[torch.isin(self.items, items)] = EMPTY

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -32,9 +33,15 @@ TEMPI = (("Allegro", "fast"), ("Adagio", "slow"), ("Menuetto", "moderate"), ("Fi
 
 
 @pytest.fixture
-def small_corpus(tmp_path: Path) -> Path:
+def small_corpus(built_corpus: Path, tmp_path: Path) -> Path:
     """A data folder with works.jsonl, clips and an index: 27 pairs, 20 of them ok."""
-    data = tmp_path / "corpus"
+    return Path(shutil.copytree(built_corpus, tmp_path / "corpus"))
+
+
+@pytest.fixture(scope="session")
+def built_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The original of `small_corpus`, made once; not to be changed."""
+    data = tmp_path_factory.mktemp("built") / "corpus"
     pairs = [pair for row in WORKS for pair in _pairs_of(data, *row)]
     write_works(data / "works.jsonl", [_work(*row) for row in WORKS])
     write_pairs(data / PAIRS_NAME, [*pairs, *_unfinished(pairs)])
