@@ -49,14 +49,16 @@ def histogram(
     if not values:
         return f'<figure><figcaption>{escape(title)}</figcaption><p class="quiet">none</p></figure>'
     step = nice_step(max(values) - min(values), bins)
+    if all(value % 1 == 0 for value in values):
+        step = max(step, 1.0)
     places = [math.floor(value / step + 1e-9) for value in values]
     first = min(places)
     counts = [places.count(place) for place in range(first, max(places) + 1)]
     axis = _Axis(first * step, (first + len(counts)) * step, step, max(counts))
     ordered = sorted(values)
     summary = (
-        f"{len(values):,} values; median {_number(ordered[len(ordered) // 2])} {unit}, "
-        f"from {_number(ordered[0])} to {_number(ordered[-1])} {unit}"
+        f"{len(values):,} values from {_number(ordered[0])} to {_number(ordered[-1])} {unit}, "
+        f"median {_number(ordered[len(ordered) // 2])}"
     )
     note = "" if band is None else f'<br><span class="key">▒</span> {escape(band.label)}'
     return (

@@ -135,7 +135,7 @@ def _section(title: str, body: str) -> str:
 def _table(head: Sequence[str], rows: Iterable[Sequence[object]], total: bool = False) -> str:
     """A table; numbers to the right; with `total` the last row is set off as the sum."""
     lines = [list(row) for row in rows]
-    numeric = [all(isinstance(line[n], int | float) for line in lines) for n in range(len(head))]
+    numeric = [all(_is_number(line[n]) for line in lines) for n in range(len(head))]
     marks = [' class="number"' if number else "" for number in numeric]
     titles = "".join(f"<th{m}>{escape(h)}</th>" for m, h in zip(marks, head, strict=True))
     body = ""
@@ -145,6 +145,10 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[object]], total: bool = 
         last = total and position == len(lines) - 1
         body += f"<tr{' class=sum' if last else ''}>{cells}</tr>\n"
     return f"<table>\n<thead><tr>{titles}</tr></thead>\n<tbody>\n{body}</tbody>\n</table>"
+
+
+def _is_number(cell: object) -> bool:
+    return isinstance(cell, int) or str(cell).endswith(" %")
 
 
 # ---------------------------------------------------------------- what the corpus holds
@@ -208,7 +212,7 @@ def _lengths(facts: _Facts) -> str:
     figures = (
         histogram("Length of the clips", durations, "s", STUDY_DURATION),
         histogram("Length of the texts", tokens, "tokens", STUDY_TOKENS),
-        histogram("How sure the text is of its movement", scores, "of 1"),
+        histogram("How sure the text is of its movement", scores, ""),
     )
     return f'<div class="grid">\n{"".join(figures)}\n</div>'
 
@@ -242,7 +246,7 @@ def _split(record: Mapping[str, Any]) -> str:
     asked = " : ".join(f"{fraction:g}" for fraction in made["fractions"])
     title = f"{made['name']}: {asked}, grouped by {made['group']}, seed {made['seed']}{where}"
     parts = [
-        (name, part["rows"], f"{100 * part['fraction']:.1f} %", part["works"], part["composers"])
+        (name, part["rows"], f"{100 * part['share']:.1f} %", part["works"], part["composers"])
         for name, part in record["parts"].items()
     ]
     shared = [

@@ -266,7 +266,7 @@ def _describe(path: Path, chosen: pa.Table) -> dict[str, Any]:
         "file": path.name,
         "sha256": sha256_file(path),
         "rows": table.num_rows,
-        "fraction": round(table.num_rows / chosen.num_rows, 6),
+        "share": round(table.num_rows / chosen.num_rows, 6),
         "works": len(table.column("work_id").unique()),
         "composers": len(table.column("composer").unique()),
     }
@@ -317,7 +317,16 @@ def _summary(folder: Path, record: Mapping[str, Any], *, work_done: int) -> Summ
         total=record["rows"],
         counts={name: part["rows"] for name, part in record["parts"].items()} | left_out,
         artifact=folder,
-        details={"leaks": record["leaks"], "fractions": record["definition"]["fractions"]},
+        details={
+            "parts": [
+                {"part": name} | {key: part[key] for key in ("rows", "share", "works", "composers")}
+                for name, part in record["parts"].items()
+            ],
+            "share of rows whose ... is in train": [
+                {"part": part} | {kind: found["share"] for kind, found in kinds.items()}
+                for part, kinds in record["leaks"].items()
+            ],
+        },
         work_done=work_done,
     )
 

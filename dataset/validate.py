@@ -1,5 +1,6 @@
 """The promises of the data folder, checked against its files; nothing is changed."""
 
+import dataclasses
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -43,7 +44,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Validation:
-    """What `validate` found; missing or wrong files and rows are violations, warnings are not."""
+    """What `check` found; missing or wrong files and rows are violations, warnings are not."""
 
     data: Path
     missing: tuple[Finding, ...]
@@ -70,16 +71,22 @@ class Validation:
             artifact=self.data,
             details={
                 "checked": dict(self.checked),
-                "warnings": dict(Counter(found.kind for found in self.warnings)),
+                "findings": [dataclasses.asdict(found) for found in violations],
+                "warnings": [dataclasses.asdict(found) for found in self.warnings],
             },
         )
 
 
-def validate(data: Path, progress: Progress = silent) -> Validation:
-    """Check the index, the clips and the splits of a data folder without changing anything.
+def validate(data: Path, progress: Progress = silent) -> Summary:
+    """Check a data folder; details["findings"] is empty when every promise is kept.
 
     UserError when there is no index to check.
     """
+    return check(data, progress).summary
+
+
+def check(data: Path, progress: Progress = silent) -> Validation:
+    """Look at the index, the clips and the splits of a data folder without changing anything."""
     path = data / PAIRS_NAME
     try:
         rows = read_table(path).to_pylist()

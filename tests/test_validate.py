@@ -17,7 +17,7 @@ from crawler.errors import UserError
 from dataset.index import load_pairs, read_table, write_pairs
 from dataset.schema import Pair
 from dataset.splits import SplitConfig, split
-from dataset.validate import validate
+from dataset.validate import check, validate
 
 
 def change(data: Path, choose: Callable[[Pair], bool], **values: Any) -> Pair:
@@ -34,7 +34,7 @@ def is_ok(pair: Pair) -> bool:
 
 
 def kinds(data: Path) -> set[str]:
-    result = validate(data)
+    result = check(data)
     assert result.clean == (not result.missing and not result.wrong)
     return {found.kind for found in (*result.missing, *result.wrong)}
 
@@ -46,12 +46,14 @@ def first_clip(data: Path) -> Path:
 def test_a_clean_folder(small_corpus: Path) -> None:
     split(small_corpus, SplitConfig())
     before = {path: path.read_bytes() for path in small_corpus.rglob("*") if path.is_file()}
-    result = validate(small_corpus)
+    result = check(small_corpus)
     assert result.clean
     assert result.warnings == ()
     clips = len(list((small_corpus / "clips").rglob("*.flac")))
     assert result.checked == {"pairs": 27, "clips": clips, "splits": 1}
+    assert result.summary == validate(small_corpus)
     assert result.summary.counts == {"ok": 27 + clips + 1}
+    assert result.summary.details["findings"] == []
     assert {path: path.read_bytes() for path in small_corpus.rglob("*") if path.is_file()} == before
 
 
@@ -83,7 +85,7 @@ def test_a_clean_folder(small_corpus: Path) -> None:
 def test_a_wrong_row(small_corpus: Path, state: str, values: dict[str, Any], kind: str) -> None:
     changed = change(small_corpus, lambda pair: pair.status == state, **values)
     assert kind in kinds(small_corpus)
-    named = {found.item for found in validate(small_corpus).wrong if found.kind == kind}
+    named = {found.item for found in check(small_corpus).wrong if found.kind == kind}
     assert named <= {changed.pair_id, (changed.audio or {}).get("path")}
 
 
@@ -93,14 +95,14 @@ def test_a_null_that_the_writer_would_refuse(small_corpus: Path) -> None:
     column = table.schema.get_field_index("caption")
     loose = table.set_column(column, "caption", pa.nulls(table.num_rows, pa.string()))
     pq.write_table(loose.replace_schema_metadata(table.schema.metadata), path)
-    result = validate(small_corpus)
+    result = check(small_corpus)
     assert sum(found.kind == "null" for found in result.wrong) == 27
 
 
 def test_a_pair_that_stands_twice(small_corpus: Path) -> None:
     pairs = load_pairs(small_corpus / "pairs.parquet")
     write_pairs(small_corpus / "pairs.parquet", [*pairs, pairs[4]])
-    result = validate(small_corpus)
+    result = check(small_corpus)
     assert [(found.kind, found.item) for found in result.wrong] == [
         ("duplicate_pair", pairs[4].pair_id)
     ]
@@ -109,12 +111,14 @@ def test_a_pair_that_stands_twice(small_corpus: Path) -> None:
 def test_a_clip_that_vanished(small_corpus: Path) -> None:
     clip = first_clip(small_corpus)
     clip.unlink()
-    result = validate(small_corpus)
+    result = check(small_corpus)
     assert [(found.kind, found.item) for found in result.missing] == [
         ("missing_clip", clip.relative_to(small_corpus).as_posix())
     ]
     assert result.wrong == ()
-    assert result.summary.counts["violation: missing_clip"] == 1
+    summary = validate(small_corpus)
+    assert summary.counts["violation: missing_clip"] == 1
+    assert [row["kind"] for row in summary.details["findings"]] == ["missing_clip"]
 
 
 def test_a_clip_with_other_sound(small_corpus: Path) -> None:
@@ -141,7 +145,7 @@ def test_leftovers_are_warnings(small_corpus: Path) -> None:
     (clip.parent / "0000000000000000.flac").write_bytes(clip.read_bytes())
     (clip.parent / ".tmp-abc.flac").write_bytes(b"fLaC")
     (small_corpus / "splits" / "half").mkdir(parents=True)
-    result = validate(small_corpus)
+    result = check(small_corpus)
     assert result.clean
     assert sorted(found.kind for found in result.warnings) == [
         "orphan_clip",
@@ -153,7 +157,7 @@ def test_leftovers_are_warnings(small_corpus: Path) -> None:
 def test_a_split_of_another_index_is_a_warning(small_corpus: Path) -> None:
     split(small_corpus, SplitConfig())
     change(small_corpus, lambda pair: pair.status == "pending", error_message="later")
-    result = validate(small_corpus)
+    result = check(small_corpus)
     assert result.clean
     assert [found.kind for found in result.warnings] == ["stale_split"]
 
@@ -178,7 +182,7 @@ def test_a_leak_between_parts_is_found_in_the_files(small_corpus: Path) -> None:
     digest = hashlib.sha256((folder / "test.parquet").read_bytes()).hexdigest()
     record["parts"]["test"]["sha256"] = digest
     (folder / "split.json").write_text(json.dumps(record))
-    leaks = [found for found in validate(small_corpus).wrong if found.kind == "leak"]
+    leaks = [found for found in check(small_corpus).wrong if found.kind == "leak"]
     for kind in ("composer", "work", "source", "clip"):
         assert any(f"by {kind}" in found.message for found in leaks)
     assert any(smuggled.composer in found.message for found in leaks)
@@ -201,11 +205,11 @@ def test_an_index_of_another_version(small_corpus: Path) -> None:
     path = small_corpus / "pairs.parquet"
     table = pq.read_table(path)
     pq.write_table(table.replace_schema_metadata({"earscribe_schema_version": "99"}), path)
-    result = validate(small_corpus)
+    result = check(small_corpus)
     assert [found.kind for found in result.wrong] == ["schema_version"]
     assert result.summary.total == 1
 
 
 def test_no_index_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no index at"):
-        validate(tmp_path)
+        check(tmp_path)
