@@ -41,7 +41,8 @@ class MomentumEncoder(nn.Module):
 class EmbeddingQueue(nn.Module):
     """The newest momentum embedding of each of the last items seen; the oldest gives way.
 
-    With `size` = group size + batch size a push of one batch leaves every anchor a full group.
+    With `size` = group size + batch size every anchor of a batch just pushed finds a full group,
+    unless items came again within that many pushes: each is held once, and the group is smaller.
     """
 
     embeddings: Tensor  # (Q, E)

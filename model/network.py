@@ -234,7 +234,7 @@ class Captioner(nn.Module):
         The seed of `config` rules nucleus sampling and leaves the global random state alone.
         """
         begin = torch.full((len(codes), 1), BOS, device=codes.device)
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng([codes.device] if codes.is_cuda else []):
             torch.manual_seed(config.seed)
             ids = self.text_decoder.generate(
                 begin,
