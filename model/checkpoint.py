@@ -22,7 +22,7 @@ from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, load_model, save_file, save_model
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from crawler.errors import SchemaVersionError, UserError
@@ -79,7 +79,7 @@ def save_checkpoint(
     temporary = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=folder))
     (temporary / "config.json").write_text(json.dumps(config_to_json(config), indent=1))
     tokenizer.save(temporary / "tokenizer.json")
-    save_model(network, str(temporary / "model.safetensors"))
+    save_file(weights_of(network), temporary / "model.safetensors")
     save_file(dict(trainer), temporary / "trainer.safetensors")
     about = {
         "earscribe_checkpoint": CHECKPOINT_VERSION,
@@ -185,19 +185,32 @@ def load_network(checkpoint: Checkpoint) -> tuple[TrainConfig, Tokenizer, Captio
 def load_weights(network: nn.Module, checkpoint: Checkpoint) -> None:
     """Fill a network of the right shape with the weights of a checkpoint."""
     path = checkpoint.verified("model.safetensors")
-    try:
-        load_model(network, path, strict=True)
-    except (SafetensorError, RuntimeError) as error:
-        raise UserError(f"{path} does not fit its config.json: {error}") from error
+    tensors = read_tensors(path)
+    own = weights_of(network)
+    unfit = own.keys() ^ tensors.keys() or {k for k in own if own[k].shape != tensors[k].shape}
+    if unfit:
+        raise UserError(f"{path} does not fit its config.json: {', '.join(sorted(unfit)[:3])}")
+    network.load_state_dict(tensors, strict=False)  # the tied names are not in the file
+
+
+def weights_of(network: nn.Module) -> dict[str, Tensor]:
+    """Parameters and buffers by name; tensors that are tied stand once, under the first name."""
+    named = {**dict(network.named_parameters()), **dict(network.named_buffers())}
+    lasting = network.state_dict().keys()
+    return {name: value.detach() for name, value in named.items() if name in lasting}
 
 
 def load_trainer(checkpoint: Checkpoint) -> dict[str, Tensor]:
     """The tensors that `save_checkpoint` was given as `trainer`."""
-    path = checkpoint.verified("trainer.safetensors")
+    return read_tensors(checkpoint.verified("trainer.safetensors"))
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file; UserError when it is none."""
     try:
         return load_file(path)
     except SafetensorError as error:
-        raise UserError(f"{path} is damaged: {error}") from error
+        raise UserError(f"{path} is no safetensors file: {error}") from error
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer, network: nn.Module) -> dict[str, Tensor]:

@@ -22,7 +22,7 @@ from crawler.ledger import folder_lock
 from crawler.summary import Progress, Summary, silent
 from dataset.audio import AudioError, load_segment
 from dataset.schema import Pair, stable_id
-from dataset.splits import load_split
+from dataset.splits import SPLITS_NAME, load_split
 from model.checkpoint import Which
 from model.config import GenerateConfig
 from model.controls import (
@@ -109,7 +109,7 @@ def evaluated(
     data: Path, captioner: TrainedCaptioner, part: Part, generate: GenerateConfig
 ) -> dict[str, Any]:
     """What is scored and how, and its fingerprint: equal fingerprints, equal scores."""
-    folder = data / "splits" / captioner.config.split
+    folder = data / SPLITS_NAME / captioner.config.split
     about = {
         "earscribe_scores": SCORES_VERSION,
         "part": part,
@@ -148,13 +148,14 @@ def caption_clips(
     heard: list[ScoredClip] = []
     hypotheses: list[str] = []
     failed: dict[str, str] = {}
+    sample_rate = captioner.config.features.sample_rate
     for first in range(0, len(clips), CLIPS_AT_A_TIME):
         waveforms: list[np.ndarray] = []
         for clip in clips[first : first + CLIPS_AT_A_TIME]:
             try:
-                waveforms.append(read_clip(clip.path, captioner.config.features.sample_rate))
+                waveforms.append(load_segment(clip.path, sample_rate=sample_rate))
                 heard.append(clip)
-            except AudioError as error:
+            except (AudioError, UserError) as error:  # no audio, no file
                 failed[clip.clip_id] = str(error)
                 logger.warning("clip %s cannot be read: %s", clip.path, error)
         if waveforms:
@@ -199,11 +200,6 @@ def score_report(
             for name, score in captioner.items()
         },
     }
-
-
-def read_clip(path: Path, sample_rate: int) -> np.ndarray:
-    """The samples of a clip; AudioError when it is missing or no audio."""
-    return load_segment(path, sample_rate=sample_rate)
 
 
 def write_captions(path: Path, clips: Sequence[ScoredClip], hypotheses: Sequence[str]) -> None:

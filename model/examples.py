@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from crawler.errors import UserError
-from dataset.audio import load_segment
+from dataset.audio import AudioError, load_segment
 from dataset.schema import Pair
+from model.config import TrainConfig
 from model.tokenizer import PAD, Tokenizer
 
 # First word of the seeds below: what is drawn for one purpose tells nothing about another.
@@ -33,7 +34,7 @@ class Batch:
 
 
 class PairDataset:
-    """The pairs of one split part, a crop of `crop_s` seconds from each.
+    """The pairs of one split part, a crop of `config.crop_s` seconds from each.
 
     Training crops begin where (seed, epoch, place) says; with `fixed_crops` every epoch takes the
     middle, so that validation losses can be compared. A shorter clip is taken whole.
@@ -44,19 +45,18 @@ class PairDataset:
         data: Path,
         pairs: Sequence[Pair],
         tokenizer: Tokenizer,
+        config: TrainConfig,
         *,
-        sample_rate: int,
-        crop_s: float,
-        max_tokens: int,
-        seed: int = 0,
         fixed_crops: bool = False,
     ) -> None:
         self.paths = clip_paths(data, pairs)
         self.durations_s = [(pair.num_samples or 0) / (pair.sample_rate or 1) for pair in pairs]
-        self.tokens = [torch.tensor(tokenizer.encode(p.caption, max_tokens)) for p in pairs]
-        self.sample_rate = sample_rate
-        self.crop_s = crop_s
-        self.seed = seed
+        self.tokens = [
+            torch.tensor(tokenizer.encode(pair.caption, config.model.max_tokens)) for pair in pairs
+        ]
+        self.sample_rate = config.features.sample_rate
+        self.crop_s = config.crop_s
+        self.seed = config.seed
         self.fixed_crops = fixed_crops
 
     def __len__(self) -> int:
@@ -70,14 +70,17 @@ class PairDataset:
         return slack_s * float(np.random.default_rng((CROP, self.seed, epoch, item)).random())
 
     def waveform(self, item: int, epoch: int) -> Tensor:
-        """(M,) the crop of a pair."""
-        start_s = self.start_s(item, epoch)
-        samples = load_segment(
-            self.paths[item],
-            sample_rate=self.sample_rate,
-            start_s=start_s,
-            duration_s=min(self.crop_s, self.durations_s[item]),
-        )
+        """(M,) the crop of a pair; UserError for a clip that is no audio."""
+        path = self.paths[item]
+        try:
+            samples = load_segment(
+                path,
+                sample_rate=self.sample_rate,
+                start_s=self.start_s(item, epoch),
+                duration_s=self.crop_s,
+            )
+        except AudioError as error:
+            raise UserError(f"{path} cannot be read ({error}): run `earscribe validate`") from error
         return torch.from_numpy(samples)
 
     def batch(self, items: Sequence[int], epoch: int = 0) -> Batch:

@@ -1,8 +1,8 @@
 """The folder of a run: the settings it was begun with, and its log.
 
-    config.json, split.json   another setting or another content of the split is refused
-    log.jsonl                 losses by step, without times: the same run, the same bytes
-    tensorboard/              the same figures as TensorBoard scalars
+config.json, split.json   another setting or another content of the split is refused
+log.jsonl                 losses by step, without times: the same run, the same bytes
+tensorboard/              the same figures as TensorBoard scalars
 """
 
 import json
@@ -17,6 +17,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from crawler.errors import UserError
 from crawler.files import sha256_file, write_atomic
+from dataset.splits import SPLITS_NAME
 from model.checkpoint import config_to_json, read_config
 from model.config import TrainConfig
 
@@ -33,7 +34,7 @@ def run_folder(data: Path, name: str) -> Path:
 
 def split_hashes(data: Path, split: str) -> dict[str, str]:
     """What the run learns from and is chosen by."""
-    folder = data / "splits" / split
+    folder = data / SPLITS_NAME / split
     return {
         "name": split,
         "train_sha256": sha256_file(folder / "train.parquet"),
@@ -51,8 +52,10 @@ def begin_run(folder: Path, config: TrainConfig, split: dict[str, str]) -> None:
             f"run {folder.name} was begun with another content of split {split['name']}: give "
             "another name with --run"
         )
-    write_atomic(settings, json.dumps(config_to_json(config), indent=1).encode())
-    write_atomic(kept_split, json.dumps(split, indent=1).encode())
+    if not settings.is_file():
+        write_atomic(settings, json.dumps(config_to_json(config), indent=1).encode())
+    if not kept_split.is_file():
+        write_atomic(kept_split, json.dumps(split, indent=1).encode())
 
 
 def refuse_changes(run: str, begun: Mapping[str, Any], config: TrainConfig) -> None:
@@ -81,10 +84,15 @@ class RunLog:
         self._lines = (folder / "log.jsonl").open("a", encoding="utf-8")
         self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=first_step + 1)
 
-    def __enter__(self) -> "RunLog":
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self._board.close()
         self._lines.close()
 

@@ -11,60 +11,42 @@ All chance of an update (crops, dropout, token noise) is drawn from (seed, step)
 needs no random state and any step can be the first.
 """
 
-import json
 import math
-import os
-import re
 import signal
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.tensorboard import SummaryWriter
 
 from crawler.errors import UserError
-from crawler.files import sha256_file, write_atomic
 from crawler.ledger import folder_lock
 from crawler.summary import Progress, Summary, silent
 from dataset.splits import load_split
 from model.checkpoint import (
     Checkpoint,
     best_of,
-    config_to_json,
     list_checkpoints,
     load_trainer,
     load_weights,
     optimizer_tensors,
-    read_config,
     restore_optimizer,
     save_checkpoint,
 )
-from model.config import LossConfig, TrainConfig
-from model.examples import Batch, PairDataset, training_items
+from model.config import TrainConfig
+from model.examples import PairDataset, training_items
 from model.features import Spectrogram
-from model.losses import (
-    alignment_loss,
-    captioning_loss,
-    gtp_batch_loss,
-    gtp_queue_loss,
-    music_reconstruction_loss,
-    noise_tokens,
-    text_reconstruction_loss,
-)
-from model.momentum import EmbeddingQueue, MomentumEncoder
-from model.network import Captioner, MusicCode, length_mask
-from model.similarity import bleu_matrix
+from model.losses import captioning_loss
+from model.network import Captioner
+from model.objective import Memory, batch_losses, needs_memory, weighted_sum
+from model.runs import RunLog, begin_run, run_folder, split_hashes, truncate_log
 from model.tokenizer import Tokenizer
 
-RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 STEP = 3  # first word of an update's seed; examples.py has the others
-FREE_SETTINGS = ("threads",)  # may change when a run goes on
 
 
 def train(
@@ -92,13 +74,8 @@ def train(
         # ---- data
         captions = [pair.caption for pair in pairs]
         tokenizer = run_tokenizer(folder, captions, config, last)
-        shape = {
-            "sample_rate": config.features.sample_rate,
-            "crop_s": config.crop_s,
-            "max_tokens": config.model.max_tokens,
-        }
-        training = PairDataset(data, pairs, tokenizer, seed=config.seed, **shape)
-        validation = PairDataset(data, held_out, tokenizer, fixed_crops=True, **shape)
+        training = PairDataset(data, pairs, tokenizer, config)
+        validation = PairDataset(data, held_out, tokenizer, config, fixed_crops=True)
 
         # ---- network, optimizer, and the memory that the queue form of GTP needs
         torch.manual_seed(config.seed)
@@ -137,8 +114,9 @@ def train(
                 done = step + 1
                 end = done == config.steps or stop.is_set()
                 if done % config.log_every == 0 or done == config.steps:
-                    parts = {name: float(loss) for name, loss in losses.items()}
-                    log.write(done, loss=float(total), **parts, norm=float(norm), rate=rate)
+                    figures = {"loss": total, **losses, "gradient_norm": norm}
+                    figures = {name: float(value.detach()) for name, value in figures.items()}
+                    log.write(done, **figures, learning_rate=rate)
                 loss = None
                 if done % config.validate_every == 0 or done == config.steps:
                     loss = validation_loss(network, spectrogram, validation, config.batch_size)
@@ -178,7 +156,7 @@ def run_tokenizer(
 def refuse_non_finite(step: int, total: Tensor, norm: Tensor, losses: Mapping[str, Tensor]) -> None:
     """UserError when the loss or the gradient of an update is not finite: it must not be taken."""
     if not (torch.isfinite(total) and torch.isfinite(norm)):
-        parts = ", ".join(f"{name} {float(loss):.4g}" for name, loss in losses.items())
+        parts = ", ".join(f"{name} {float(loss.detach()):.4g}" for name, loss in losses.items())
         raise UserError(
             f"update {step + 1} is not finite ({parts}; gradient norm {float(norm):.4g}): give "
             "another --run with a lower train.learning_rate"

@@ -1,5 +1,6 @@
 """Batches against the clips they are cut from."""
 
+import dataclasses
 from collections import Counter
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import torch
 
 from crawler.errors import UserError
 from dataset.schema import Pair
+from model.config import FeatureConfig, TrainConfig
 from model.examples import PairDataset, num_batches, training_items
 from model.tokenizer import BOS, EOS, PAD, Tokenizer
 
@@ -41,10 +43,14 @@ def clips(tmp_path: Path) -> tuple[Path, list[Pair]]:
 
 
 def dataset(clips: tuple[Path, list[Pair]], *, seed: int = 0, fixed: bool = False) -> PairDataset:
-    tokenizer = Tokenizer.train(CAPTIONS, 300)
-    return PairDataset(
-        *clips, tokenizer, sample_rate=RATE, crop_s=2.0, max_tokens=20, seed=seed, fixed_crops=fixed
+    config = TrainConfig(
+        seed=seed,
+        crop_s=2.0,
+        features=FeatureConfig(sample_rate=RATE),
+        model=dataclasses.replace(TrainConfig().model, max_tokens=20),
     )
+    tokenizer = Tokenizer.train(CAPTIONS, 300)
+    return PairDataset(*clips, tokenizer, config, fixed_crops=fixed)
 
 
 def places(row: torch.Tensor) -> np.ndarray:
@@ -105,6 +111,12 @@ def test_every_epoch_takes_every_pair_once_in_a_new_order() -> None:
     assert epochs[0] != epochs[1] != epochs[2]
     assert training_items(size, batch_size, 7, 4) == training_items(size, batch_size, 7, 4)
     assert training_items(size, batch_size, 7, 4) != training_items(size, batch_size, 8, 4)
+
+
+def test_a_clip_that_is_no_audio_is_named(clips: tuple[Path, list[Pair]]) -> None:
+    (clips[0] / "clips/1.flac").write_text("<html>")
+    with pytest.raises(UserError, match=r"1\.flac cannot be read .* `earscribe validate`"):
+        dataset(clips).waveform(1, 0)
 
 
 def test_a_vanished_clip_is_named(clips: tuple[Path, list[Pair]]) -> None:
