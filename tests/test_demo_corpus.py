@@ -257,7 +257,7 @@ def test_claims_of_key_metre_tempo_and_loudness_are_true() -> None:
         for tonic, sign, mode in KEY.findall(sentence):
             claims += 1
             key = f"{tonic.upper()}{sign.replace(' ', '-')} {mode}"
-            assert any(key == fact["key"] and fact["key_fit"] >= 0.75 for fact in own), sentence
+            assert any(key == fact["key"] and fact["key_fit"] >= 0.7 for fact in own), sentence
             assert tonic.isupper() == (mode == "major"), sentence
         for pattern, holds in LEXICON:
             if re.search(pattern, sentence):
