@@ -6,6 +6,7 @@ import re
 import socket
 import threading
 import time
+import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,6 +126,7 @@ class Quiet:
 
 
 threads = threading.local()  # one downloader a thread: making one costs 80 ms
+downloaders: weakref.WeakSet[Downloader] = weakref.WeakSet()  # of all threads
 
 
 def fetch_source(
@@ -206,8 +208,15 @@ def thread_downloader(config: SourceConfig) -> Downloader:
     if getattr(threads, "config", None) != config:
         threads.config = config
         threads.downloader = Downloader(options(config), config.allow_loopback)
+        downloaders.add(threads.downloader)
     downloader: Downloader = threads.downloader
     return downloader
+
+
+def hang_up() -> None:
+    """Close the connections that downloaders keep open for their next request."""
+    for downloader in list(downloaders):
+        downloader.close()
 
 
 def options(config: SourceConfig) -> dict[str, Any]:

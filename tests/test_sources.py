@@ -21,6 +21,7 @@ from dataset.sources import (
     check_address,
     class_of,
     fetch_source,
+    hang_up,
 )
 from demo.site import Replica, serve
 
@@ -42,6 +43,7 @@ def replica(tmp_path: Path) -> Iterator[Replica]:
     sf.write(folder / "tone.ogg", tone, 48_000, format="OGG", subtype="OPUS")
     with serve(folder) as running:
         yield running
+        hang_up()
 
 
 class Naps(list[float]):
