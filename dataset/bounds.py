@@ -14,8 +14,8 @@ from dataset.sources import Chapter
 SLACK_S = 1.0  # pages print whole seconds: an end this far beyond the file is its end
 ROMAN = {"I": 1, "V": 5, "X": 10}
 NUMBER = re.compile(
-    r"^\W*(?:(?:movement|movt?|mvt|no)\b\.?\s*)?(?:(?P<digits>\d{1,2})|(?P<roman>[IVX]{1,5}))"
-    r"(?![\w’'])"
+    r"^\W*(?:(?i:movement|movt?|mvt|no)\b\.?\s*)?"
+    r"(?:(?P<digits>\d{1,2})(?:st|nd|rd|th)?|(?P<roman>[IVX]{1,5}))(?![\w’'])"
 )
 TIME_LINE = re.compile(
     r"^(?P<before>.*?)[(\[]?\s*(?<![\d:])(?P<time>(?:\d{1,2}:)?\d{1,2}:\d{2})(?![\d:])"

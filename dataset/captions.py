@@ -19,11 +19,13 @@ OTHER = 0.6  # share of the evidence for the others that counts against a moveme
 ASIDE = 0.15  # what is left of a mention in a comparison: "like the first movement"
 MOST = 6.0  # evidence for one movement never exceeds this
 NEW = -1.2  # to go on to the next movement
+UNNAMED = -2.0  # to do so in a sentence that does not name it
 SKIP = -2.0  # for each movement passed over
 BACK = -4.5  # to return to an earlier movement
 REST = -2.5  # to leave the movements for a remark
 BOTH = -3.2  # one sentence for two movements
 SEQUENCE = 1.0  # "next", "follows": go on rather than stay
+PARAGRAPH = 0.3  # what is left of REST and UNNAMED where a paragraph begins
 
 ABBREVIATIONS = frozenset("e.g i.e cf ca c dr mr mrs ms st prof vol vs mme bd etc".split())
 NUMBERED = frozenset("no nos op opp hob k kv d b woo bwv p pp bar bars mov mvt nr opus sz".split())
@@ -60,7 +62,14 @@ ORDINAL = re.compile(
     r"(?P<noun>movements?|(?i:adagio|allegr\w+|andant\w+|largh?\w*|lento|presto|vivace|scherzo|"
     r"min?uet\w*|menuet\w*|rondo|moderato))\b"
 )
-BARE = re.compile(rf"\b[Tt]he ({'|'.join(ORDINALS)})(?=,| is | has | opens | begins | movement)")
+BARE = re.compile(  # "The third is", "but the second, "
+    rf"(?:^|[,;:] |\bbut |\band |\bwhile )[Tt]he ({'|'.join(ORDINALS)})"
+    r"(?=,| is | has | opens | begins )"
+)
+SECOND_OF_TWO = re.compile(  # "the first movement to the lively second"
+    rf"\bmovement (?:to|into|and) the (?:[\w-]+ )?({'|'.join(ORDINALS)})\b"
+    r"(?! (?:violin|theme|subject|idea|melody|half|time|bar|note))"
+)
 FINALE = re.compile(r"\b[Ff]inale\b")
 SLOW_MOVEMENT = re.compile(r"\bslow movement\b")
 MIDDLE = re.compile(r"\b(?:middle|inner|central) movements?\b")
@@ -74,8 +83,8 @@ CLOSES = re.compile(
 )
 COMPARES = re.compile(
     r"(?:\b(?:like|unlike|than|from|as in|as|after|before|between|recall\w*|echo\w*|remember\w*|"
-    r"quot\w+|following)\b(?: that of| those of| back to)?|\btheme of|\bmaterial of)"
-    r"(?: the| its| this)? ?$",
+    r"quot\w+|following|expect\w*)\b(?: that of| those of| back to)?|\btheme of|\bmaterial of)"
+    r"(?: the| its| this| a)? ?$",
     re.IGNORECASE,
 )
 FOLLOWS = re.compile(r"\b(?:next|follows|followed by|then comes|comes now)\b", re.IGNORECASE)
@@ -83,7 +92,8 @@ REMARKS = re.compile(
     r"\b(?:1[5-9]\d\d|20\d\d|born|died|studied|pupils?|students?|teachers?|taught|professor|"
     r"conservatory|career|composers?|published|publisher|dedicated|premi[eè]red?|wrote|written|"
     r"composed|his|her|he|she|(?:two|three|four|five|six|seven) movements|opus|op\.|catalogue|"
-    r"recommended?|audiences?|amateurs|publication|edition)\b",
+    r"recommended?|audiences?|amateurs|publication|edition|players|listeners|played (?:most|often)|"
+    r"of the set|known as|this (?:work|quartet|trio|quintet|sextet|sonata|music|piece))\b",
     re.IGNORECASE,
 )
 MUSICAL = re.compile(
@@ -183,7 +193,8 @@ def mentions(sentence: str, names: Sequence[str]) -> list[tuple[int, int, float]
         number = ordinal(match["word"], last)
         weight = NAMED if match["noun"].startswith("movement") or not match["gap"] else HINT
         found.append((match.start(), number, weight))
-    found += [(m.start(), ordinal(m[1], last), HINT) for m in BARE.finditer(sentence)]
+    found += [(m.start(1), ordinal(m[1], last), HINT) for m in BARE.finditer(sentence)]
+    found += [(m.start(1), ordinal(m[1], last), NAMED) for m in SECOND_OF_TWO.finditer(sentence)]
     found += [(at, 1, HINT) for at in starts(OPENS, sentence)]
     found += [(at, last, HINT) for at in starts(CLOSES, sentence)]
     slow = [n for n, name in enumerate(names, 1) if tempo_class(name) == "slow"]
@@ -230,6 +241,17 @@ def named(sentence: str, names: Sequence[str]) -> list[tuple[int, int, float]]:
 State = tuple[int, tuple[int, ...]]  # (the furthest movement so far, the movements spoken of)
 
 
+@dataclass(frozen=True, slots=True)
+class Cues:
+    """What a sentence shows of itself."""
+
+    evidence: list[float]  # for each movement
+    remarks: int  # words of life and work
+    musical: int  # words of music
+    follows: bool  # says that something comes next
+    fresh: bool  # begins a paragraph
+
+
 def states(last: int) -> list[State]:
     """Every state of the alignment: remarks, one movement, two neighbours."""
     remarks: list[State] = [(furthest, ()) for furthest in range(last + 1)]
@@ -237,43 +259,60 @@ def states(last: int) -> list[State]:
     return remarks + single + [(n + 1, (n, n + 1)) for n in range(1, last)]
 
 
-def move(before: State, after: State, follows: bool) -> float:
-    """Log weight of going from one state to the next one; -inf when it cannot be."""
+def move(before: State, after: State, cues: Cues) -> float:
+    """Log weight of going on to a state in a sentence; -inf when it cannot be."""
     furthest, spoken = before
+    ease = PARAGRAPH if cues.fresh else 1.0
     if not after[1]:
-        return (REST if spoken else 0.0) if after[0] == furthest else -math.inf
+        return (REST * ease if spoken else 0.0) if after[0] == furthest else -math.inf
     step = after[1][0] - furthest
+    unnamed = 0.0 if cues.evidence[after[1][0] - 1] > 0 else UNNAMED * ease
     if step == 0:
-        return (0.0 if spoken else NEW) - (SEQUENCE if follows else 0.0)
+        return (0.0 if spoken else NEW + unnamed) - (SEQUENCE if cues.follows else 0.0)
     if step < 0:
-        return BACK
-    return NEW + SKIP * (step - 1) + (SEQUENCE if follows and step == 1 else 0.0)
+        return BACK + unnamed
+    return NEW + unnamed + SKIP * (step - 1) + (SEQUENCE if cues.follows and step == 1 else 0.0)
 
 
-def fit(state: State, evidence: Sequence[float], sentence: str) -> float:
-    """Log weight of a sentence in a state, given the evidence for each movement."""
-    spoken = state[1]
+def fit(state: State, cues: Cues) -> float:
+    """Log weight of a sentence in a state."""
+    spoken, everything = state[1], sum(cues.evidence)
     if not spoken:
-        return REMARK * len(REMARKS.findall(sentence)) - OTHER * sum(evidence)
-    own = [evidence[n - 1] for n in spoken]
+        return REMARK * cues.remarks - OTHER * everything
+    own = [cues.evidence[n - 1] for n in spoken]
     if len(spoken) == 2 and min(own) < HINT:
         return -math.inf
-    fitness = sum(own) - OTHER * (sum(evidence) - sum(own)) + (BOTH if len(spoken) == 2 else 0.0)
-    return fitness + MUSIC * len(MUSICAL.findall(sentence))
+    both = BOTH if len(spoken) == 2 else 0.0
+    return sum(own) - OTHER * (everything - sum(own)) + both + MUSIC * cues.musical
 
 
-def align(texts: Sequence[str], names: Sequence[str]) -> list[Reading]:
+def read_note(text: str, names: Sequence[str]) -> list[Reading]:
     """Give every sentence of a note the movements it speaks of.
 
     `names` are the movements' names in order. All readings of the note that go through the
     movements in order (with remarks anywhere, skips and returns at a price) are weighed by
     forward-backward dynamic programming; each sentence gets its most probable movements.
     """
+    paragraphs = [sentences(paragraph) for paragraph in re.split(r"\n\s*\n", text)]
+    texts = [sentence for paragraph in paragraphs for sentence in paragraph]
     if not names or not texts:
-        return [Reading(text, (), 1.0, ()) for text in texts]
-    evidence = [weigh(text, names) for text in texts]
-    shares = posterior(texts, evidence, len(names))
-    return [read(*one) for one in zip(texts, evidence, shares, strict=True)]
+        return [Reading(sentence, (), 1.0, ()) for sentence in texts]
+    cues = [
+        Cues(
+            weigh(sentence, names),
+            len(REMARKS.findall(sentence)),
+            len(MUSICAL.findall(sentence)),
+            FOLLOWS.search(sentence) is not None,
+            place == 0,
+        )
+        for paragraph in paragraphs
+        for place, sentence in enumerate(paragraph)
+    ]
+    shares = posterior(cues, len(names))
+    return [
+        read(text, cue.evidence, share)
+        for text, cue, share in zip(texts, cues, shares, strict=True)
+    ]
 
 
 def weigh(sentence: str, names: Sequence[str]) -> list[float]:
@@ -297,18 +336,13 @@ def read(text: str, evidence: Sequence[float], shares: dict[tuple[int, ...], flo
     return Reading(text, best, round(shares[best], 4), tuple(flags))
 
 
-def posterior(
-    texts: Sequence[str], evidence: Sequence[Sequence[float]], last: int
-) -> list[dict[tuple[int, ...], float]]:
+def posterior(cues: Sequence[Cues], last: int) -> list[dict[tuple[int, ...], float]]:
     """For each sentence the probability of each tuple of movements (forward-backward)."""
     all_states = states(last)
-    fits = [[fit(s, e, t) for s in all_states] for t, e in zip(texts, evidence, strict=True)]
-    moves = [
-        [[move(a, b, bool(FOLLOWS.search(text))) for b in all_states] for a in all_states]
-        for text in texts
-    ]
+    fits = [[fit(state, cue) for state in all_states] for cue in cues]
+    moves = [[[move(a, b, cue) for b in all_states] for a in all_states] for cue in cues]
     n = range(len(all_states))
-    first = [move((0, ()), state, False) for state in all_states]
+    first = [move((0, ()), state, cues[0]) for state in all_states]
     ahead = [[first[s] + fits[0][s] for s in n]]
     for here, step in zip(fits[1:], moves[1:], strict=True):
         ahead.append([here[b] + log_sum([ahead[-1][a] + step[a][b] for a in n]) for b in n])

@@ -181,7 +181,7 @@ class Fetching:
     def whole(self, result: Mapping[str, Any]) -> bool:
         """Whether the file of a result lies there with the bytes that were verified."""
         file = self.data / result["file"]
-        return file.is_file() and sha256_file(file) == result["sha256"]
+        return file.is_file() and sha256_file(file) == str(result["sha256"])
 
     def run(self, stop: threading.Event, progress: Progress) -> None:
         """Work until nothing is left to do, or until `stop` and what is in hand."""

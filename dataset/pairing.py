@@ -13,7 +13,7 @@ from crawler.errors import UserError
 from crawler.items import Note, Part, Recording, Work, read_works
 from crawler.ledger import Ledger, State
 from crawler.summary import Progress, Summary, silent
-from dataset.captions import Reading, align, clean, num_tokens, num_words, sentences, tempo_class
+from dataset.captions import Reading, clean, num_tokens, num_words, read_note, tempo_class
 from dataset.index import PAIRS_NAME, load_pairs, write_pairs
 from dataset.schema import Level, Pair, pair_id
 
@@ -161,7 +161,7 @@ def movement_names(work: Work) -> list[str]:
 
 def note_texts(note: Note, names: Sequence[str], first: int = 0) -> list[Text]:
     """Consecutive sentences of the same movements, joined; remarks are left out."""
-    readings = align(sentences(note.text), names)
+    readings = read_note(note.text, names)
     groups = [list(group) for _, group in itertools.groupby(readings, lambda r: r.movements)]
     spoken = [group for group in groups if group[0].movements]
     return [join(note, group, index) for index, group in enumerate(spoken, first)]

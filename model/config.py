@@ -22,6 +22,23 @@ class FeatureConfig:
     n_mels: int | None = None  # None = linear frequency
     log: bool = False  # log(1 + power) instead of power
 
+    def __post_init__(self) -> None:
+        for name in ("sample_rate", "n_fft", "hop_length"):
+            require(getattr(self, name) >= 1, f"features.{name} {getattr(self, name)} is below 1")
+        require(
+            self.hop_length <= self.n_fft,
+            f"features.hop_length {self.hop_length} is above features.n_fft {self.n_fft}",
+        )
+        require(
+            self.n_mels is None or 1 <= self.n_mels <= self.n_fft // 2 + 1,
+            f"features.n_mels {self.n_mels} is not in 1..{self.n_fft // 2 + 1}, the bins of n_fft",
+        )
+
+    @property
+    def num_bins(self) -> int:
+        """F: frequency bins of a frame."""
+        return self.n_mels or self.n_fft // 2 + 1
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelConfig:
@@ -32,13 +49,14 @@ class ModelConfig:
     strides_time: tuple[int, ...] = (2, 2, 2, 2, 2, 1, 2, 1)
     d_model: int = 768  # D
     num_heads: int = 12
+    query_heads: int = 8  # of the attention from the text queries
     d_feedforward: int = 3072
     music_layers: int = 2
     text_layers: int = 5  # of the text encoder, and of the decoder
     num_codes: int = 20  # N: segments of the music code, queries of the text code
     max_steps: int = 2048  # S: steps of the music transformer
     max_tokens: int = 192  # L: tokens of a text with its two specials
-    vocab_size: int = 8192  # V
+    vocab_size: int = 30_522  # V: BERT's; a tokenizer trained on a small corpus fills less
     dropout: float = 0.1
 
     def __post_init__(self) -> None:
@@ -49,10 +67,12 @@ class ModelConfig:
             f"{len(self.channels)}, {len(self.strides_frequency)} and {len(self.strides_time)} "
             "values: give as many of each",
         )
-        require(
-            self.d_model % self.num_heads == 0,
-            f"model.d_model {self.d_model} is no multiple of model.num_heads {self.num_heads}",
-        )
+        for name in ("num_heads", "query_heads"):
+            require(
+                self.d_model % getattr(self, name) == 0,
+                f"model.d_model {self.d_model} is no multiple of model.{name} "
+                f"{getattr(self, name)}",
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +101,9 @@ class LossConfig:
         )
         require(0.0 <= self.momentum < 1.0, f"loss.momentum {self.momentum} is not in [0, 1)")
         require(self.group_size >= 2, f"loss.group_size {self.group_size} is below 2")
+        require(
+            0.0 <= self.token_noise < 1.0, f"loss.token_noise {self.token_noise} is not in [0, 1)"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +148,8 @@ class GenerateConfig:
     def __post_init__(self) -> None:
         require(self.num_beams >= 1, f"generate.num_beams {self.num_beams} is below 1")
         require(0.0 < self.top_p <= 1.0, f"generate.top_p {self.top_p} is not in (0, 1]")
+        require(self.temperature > 0.0, f"generate.temperature {self.temperature} is not above 0")
+        require(self.max_tokens >= 2, f"generate.max_tokens {self.max_tokens} is below 2")
 
 
 PRESETS = {

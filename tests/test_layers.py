@@ -15,7 +15,8 @@ crawler.errors crawler.files crawler.items crawler.summary crawler.ledger crawle
 crawler.urls crawler.pages crawler.pagestore crawler.pipelines crawler.settings
 crawler.spiders.earsense crawler.crawl
 dataset.schema dataset.filters dataset.index dataset.captions dataset.pairing dataset.sources
-dataset.audio dataset.fetch dataset.splits dataset.validate dataset.report dataset.export
+dataset.audio dataset.bounds dataset.fetch dataset.splits dataset.validate dataset.report
+dataset.export
 model.config model.features model.tokenizer model.similarity model.network model.losses
 model.momentum model.examples model.checkpoint model.generate model.metrics model.controls
 model.train model.evaluate
