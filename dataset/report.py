@@ -358,9 +358,10 @@ def _rebuild(facts: _Facts) -> str:
         ],
     )
     config = f"<p>with this for a split in the file of <code>--config</code>:</p>\n{definitions}\n"
+    why = "" if free == len(facts.ok) else "Some of it may not be passed on; instead of a copy, "
     return (
-        "<p>The music and most of the prose may not be passed on; the corpus is made anew from "
-        "its sources. Each command can be stopped and given again.</p>\n"
+        f"<p>{why}these commands make the corpus anew from its sources. Each of them can be "
+        "stopped and given again.</p>\n"
         f"<pre>{commands}</pre>\n{config if definitions else ''}{facts_table}"
     )
 
