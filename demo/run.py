@@ -21,6 +21,7 @@ from demo.site import Replica, serve
 from model.config import PRESETS, GenerateConfig, TrainConfig
 
 CORPUS = Path(__file__).parent.parent / "data" / "demo"
+ARTICLE = "/article/How-Four-Players-Share-One-Tune/"
 GONE = "Nobody-String-Quartet-No-0"  # a page that the replica answers with 404
 
 Work = Callable[[Progress], Summary]
@@ -39,8 +40,9 @@ class DemoConfig:
 
 
 def seeds() -> tuple[str, ...]:
-    """The slug of every work of the demo corpus, and of a page that is gone."""
-    return (*(work.work_id for work in read_works(CORPUS / "works.jsonl")), GONE)
+    """Every work of the demo corpus, its article, and a page that is gone."""
+    works = [work.work_id for work in read_works(CORPUS / "works.jsonl")]
+    return (*works, ARTICLE, GONE)
 
 
 def demo_config(toml: Mapping[str, Any], steps: int | None = None) -> DemoConfig:
