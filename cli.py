@@ -1,0 +1,476 @@
+"""The command line: one thin command a stage, nothing heavy imported before its body runs."""
+
+import dataclasses
+import functools
+import inspect
+import json
+import logging
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from crawler.errors import UserError
+from crawler.options import layered, read_toml, refuse_unknown_sections
+from crawler.summary import Progress, Summary
+
+DONE, MENDABLE, USAGE, VIOLATIONS, INCOMPLETE = 0, 1, 2, 3, 75  # exit codes
+SECTIONS = ("crawl", "pair", "fetch", "split", "train", "generate")  # tables of --config
+DEFAULT_DATA = Path("data/corpus")
+
+STAGES, AROUND, WHOLE = "Stages, in order", "Around them", "The whole"
+
+
+class Form(StrEnum):
+    """What `export` can write."""
+
+    HF = "hf"  # parquet shards that Hugging Face datasets load
+
+
+app = typer.Typer(
+    name="earscribe",
+    help="Build music-text datasets from the web and train a captioner on them.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,  # our own bug keeps its plain traceback
+    rich_markup_mode="rich",
+)
+
+
+@dataclass(frozen=True)
+class Common:
+    """What every command takes."""
+
+    data: Path
+    toml: Mapping[str, Any]
+    as_json: bool
+
+    def layer(self, base: Any, section: str, **flags: Any) -> Any:
+        """`base` under the file's [section], the environment and the flags given."""
+        return layered(base, section, toml=self.toml, flags=flags)
+
+
+COMMON = {
+    "data": (
+        Annotated[Path, typer.Option(envvar="EARSCRIBE_DATA", help="The data folder.")],
+        DEFAULT_DATA,
+    ),
+    "config": (
+        Annotated[
+            Path | None,
+            typer.Option(envvar="EARSCRIBE_CONFIG", help="TOML file with a table a stage."),
+        ],
+        None,
+    ),
+    "json_": (
+        Annotated[bool, typer.Option("--json", help="Print the summary as one JSON object.")],
+        False,
+    ),
+    "verbose": (
+        Annotated[int, typer.Option("-v", "--verbose", count=True, help="Say more (-vv: all).")],
+        0,
+    ),
+}
+
+
+def command(
+    where: typer.Typer, panel: str, example: str, *, data: Path = DEFAULT_DATA
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Register a function as a command that takes `common` first; add the options of COMMON.
+
+    A UserError becomes one line and exit code 1.
+    """
+
+    def register(body: Callable[..., None]) -> Callable[..., None]:
+        own = list(inspect.signature(body).parameters.values())[1:]
+
+        @functools.wraps(body)
+        def run(**given: Any) -> None:
+            values = {name: given.pop(name) for name in COMMON}
+            level = {0: logging.WARNING, 1: logging.INFO}.get(values["verbose"], logging.DEBUG)
+            logging.basicConfig(
+                level=level, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s"
+            )
+            try:
+                toml = read_toml(values["config"])
+                refuse_unknown_sections(toml, SECTIONS)
+                body(Common(values["data"], toml, values["json_"]), **given)
+            except UserError as error:
+                typer.echo(f"earscribe: {error}", err=True)
+                raise typer.Exit(MENDABLE) from error
+
+        added = [
+            inspect.Parameter(
+                name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=data if name == "data" else default,
+                annotation=annotation,
+            )
+            for name, (annotation, default) in COMMON.items()
+        ]
+        keyword = [item.replace(kind=inspect.Parameter.KEYWORD_ONLY) for item in own]
+        run.__signature__ = inspect.Signature(keyword + added)  # type: ignore[attr-defined]
+        run.__annotations__ = {item.name: item.annotation for item in keyword + added}
+        return where.command(rich_help_panel=panel, epilog=f"Example: {example}")(run)
+
+    return register
+
+
+# --- what a command prints ------------------------------------------------------------------
+
+
+def stage(common: Common, work: Callable[[Progress], Summary], name: str) -> Summary:
+    """Run one stage under a progress bar, print its summary, and return it."""
+    with progress_bar(name) as progress:
+        summary = work(progress)
+    show(common, summary)
+    return summary
+
+
+def finish(summary: Summary) -> None:
+    """Exit code 75 when something is left to do."""
+    if summary.incomplete:
+        raise typer.Exit(INCOMPLETE)
+
+
+def show(common: Common, summary: Summary) -> None:
+    """Print a summary as a table, or as one line of JSON."""
+    if common.as_json:
+        typer.echo(json.dumps(dataclasses.asdict(summary), default=str))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=summary.stage, title_justify="left", title_style="bold", min_width=48)
+    table.add_column("outcome")
+    table.add_column("number", justify="right")
+    for outcome, number in sorted(summary.counts.items()):
+        table.add_row(outcome, str(number))
+    table.add_section()
+    table.add_row("in all", str(summary.total))
+    console = Console()
+    console.print(table)
+    for key, value in summary.details.items():
+        show_detail(console, key, value)
+    done = f"{summary.work_done} done now" if summary.work_done else "nothing to do"
+    typer.echo(f"{summary.artifact} ({done})\n")
+
+
+def show_detail(console: Any, key: str, value: Any) -> None:
+    """Print one further figure; a list of equal dicts becomes a table."""
+    from rich.table import Table
+
+    if isinstance(value, list) and value and all(isinstance(row, dict) for row in value):
+        table = Table(title=key, title_justify="left")
+        for column in value[0]:
+            table.add_column(str(column), overflow="fold")
+        for row in value:
+            table.add_row(*(shown(cell) for cell in row.values()))
+        console.print(table)
+    elif isinstance(value, dict):
+        console.print(f"{key}: " + ", ".join(f"{k} {shown(v)}" for k, v in value.items()))
+    elif value not in (None, [], ""):
+        console.print(f"{key}: {shown(value)}", markup=False)
+
+
+def shown(value: Any) -> str:
+    """A figure for people."""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return "" if value is None else str(value)
+
+
+@contextmanager
+def progress_bar(name: str) -> Iterator[Progress]:
+    """A bar with rate and time left on a terminal, else a plain line every ten seconds."""
+    if not sys.stderr.isatty():
+        yield plain_progress(name)
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+    from rich.progress import Progress as Bar
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(name, total=None, rate="")
+        begun = time.monotonic()
+
+        def progress(done: int, total: int) -> None:
+            rate = done / max(time.monotonic() - begun, 1e-3)
+            bar.update(task, completed=done, total=total, rate=f"{rate:.1f}/s")
+
+        yield progress
+
+
+def plain_progress(name: str, every_s: float = 10.0) -> Progress:
+    """Lines on standard error, at most one in `every_s` seconds."""
+    last = begun = time.monotonic()
+
+    def progress(done: int, total: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= every_s and done:
+            last = now
+            left_s = (now - begun) / done * (total - done)
+            typer.echo(f"{name}: {done} of {total}, {left_s:.0f} s left", err=True)
+
+    return progress
+
+
+# --- the stages -----------------------------------------------------------------------------
+
+
+@command(app, STAGES, "earscribe crawl --seeds seeds.txt --contact you@example.org")
+def crawl(
+    common: Common,
+    seeds: Annotated[
+        Path | None, typer.Option(help="File with a slug or an address a line.")
+    ] = None,
+    address: Annotated[
+        list[str] | None, typer.Option(help="One slug or address; may be repeated.")
+    ] = None,
+    site: Annotated[str | None, typer.Option(help="Address of the site.")] = None,
+    contact: Annotated[
+        str | None, typer.Option(help="Your mail address, for the site's keeper.")
+    ] = None,
+    delay: Annotated[float | None, typer.Option(help="Seconds between two requests.")] = None,
+) -> None:
+    """Collect work pages: pages/ and works.jsonl."""
+    from crawler.crawl import CrawlConfig
+    from crawler.crawl import crawl as run
+
+    config = common.layer(
+        CrawlConfig(),
+        "crawl",
+        seeds_file=seeds,
+        seeds=tuple(address) if address else None,
+        site=site,
+        contact=contact,
+        delay_s=delay,
+    )
+    finish(stage(common, lambda progress: run(common.data, config, progress), "crawl"))
+
+
+@command(app, STAGES, "earscribe pair")
+def pair(common: Common) -> None:
+    """Give each text its movement and its recording: pairs.parquet."""
+    from dataset.pairing import PairConfig
+    from dataset.pairing import pair as run
+
+    config = common.layer(PairConfig(), "pair")
+    finish(stage(common, lambda progress: run(common.data, config, progress), "pair"))
+
+
+@command(app, STAGES, "earscribe fetch --workers 2")
+def fetch(
+    common: Common,
+    workers: Annotated[int | None, typer.Option(help="Downloads at a time.")] = None,
+    allow_loopback: Annotated[
+        bool | None, typer.Option("--allow-loopback", help="Fetch from this machine too.")
+    ] = None,
+) -> None:
+    """Download each recording once and cut it per movement: clips/ and pairs.parquet."""
+    from dataset.fetch import FetchConfig
+    from dataset.fetch import fetch as run
+
+    config = common.layer(FetchConfig(), "fetch", workers=workers, allow_loopback=allow_loopback)
+    finish(stage(common, lambda progress: run(common.data, config, progress), "fetch"))
+
+
+@command(app, STAGES, "earscribe validate --json")
+def validate(common: Common) -> None:
+    """Check index, clips and splits against each other; exit code 3 when something is wrong."""
+    from dataset.validate import validate as run
+
+    summary = stage(common, lambda progress: run(common.data, progress), "validate")
+    if summary.details.get("findings"):
+        raise typer.Exit(VIOLATIONS)
+
+
+@command(app, STAGES, "earscribe split --where \"ensemble = 'quartet' AND duration_s > 150\"")
+def split(
+    common: Common,
+    name: Annotated[str | None, typer.Option(help="The split's name.")] = None,
+    where: Annotated[
+        str | None, typer.Option(help="SQL predicate over the columns of the index.")
+    ] = None,
+    fractions: Annotated[
+        str | None, typer.Option(help="Train, validation and test: 0.8,0.1,0.1.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the assignment.")] = None,
+) -> None:
+    """Filter the index and part it so that no composer crosses: splits/<name>/."""
+    from dataset.splits import SplitConfig
+    from dataset.splits import split as run
+
+    parts = numbers(fractions, "--fractions")
+    config = common.layer(
+        SplitConfig(), "split", name=name, where=where, fractions=parts, seed=seed
+    )
+    finish(stage(common, lambda progress: run(common.data, config, progress), "split"))
+
+
+@command(app, STAGES, "earscribe report")
+def report(common: Common) -> None:
+    """Make one self-contained page to look at and listen to: report.html."""
+    from dataset.report import report as run
+
+    finish(stage(common, lambda progress: run(common.data, progress), "report"))
+
+
+@command(app, STAGES, "earscribe export hf my-dataset --local")
+def export(
+    common: Common,
+    form: Annotated[Form, typer.Argument(help="hf: for Hugging Face datasets.")],
+    folder: Annotated[Path, typer.Argument(help="The folder to write.")],
+    split: Annotated[str, typer.Option(help="The split to export.")] = "default",
+    local: Annotated[
+        bool, typer.Option("--local", help="Include what may not be passed on.")
+    ] = False,
+) -> None:
+    """Write a split in another form, with its audio and a dataset card."""
+    from dataset.export import export_hf
+
+    assert form is Form.HF
+    finish(
+        stage(
+            common,
+            lambda progress: export_hf(
+                common.data, folder, split=split, local=local, progress=progress
+            ),
+            "export",
+        )
+    )
+
+
+@command(app, STAGES, "earscribe train --preset tiny --split default")
+def train(
+    common: Common,
+    preset: Annotated[str, typer.Option(help="The settings to start from.")] = "tiny",
+    split: Annotated[str | None, typer.Option(help="The split to train on.")] = None,
+    run: Annotated[str | None, typer.Option(help="Name of the run; default: the preset.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Updates.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
+) -> None:
+    """Train the captioner, or take up where a run stopped: runs/<run>/."""
+    from model.config import PRESETS
+
+    if preset not in PRESETS:
+        raise UserError(f"no preset {preset!r}: give one of {', '.join(PRESETS)}")
+    config = common.layer(PRESETS[preset], "train", split=split, steps=steps, seed=seed)
+    from model.train import train as go
+
+    finish(
+        stage(common, lambda progress: go(common.data, config, run=run, progress=progress), "train")
+    )
+
+
+@command(app, STAGES, "earscribe evaluate --run data/corpus/runs/tiny")
+def evaluate(
+    common: Common,
+    run: Annotated[Path, typer.Option(help="The folder of the run.")],
+    part: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
+) -> None:
+    """Score a run beside its controls: scores.json and captions.jsonl in the run's folder."""
+    from model.config import GenerateConfig
+    from model.evaluate import evaluate as go
+
+    generate = common.layer(GenerateConfig(), "generate")
+    finish(
+        stage(
+            common,
+            lambda progress: go(common.data, run, part=part, generate=generate, progress=progress),
+            "evaluate",
+        )
+    )
+
+
+@command(app, STAGES, "earscribe caption quartet.webm --run data/corpus/runs/tiny")
+def caption(
+    common: Common,
+    file: Annotated[Path, typer.Argument(help="Any audio file.")],
+    run: Annotated[Path, typer.Option(help="The folder of the run.")],
+    method: Annotated[str | None, typer.Option(help="greedy, beam or nucleus.")] = None,
+) -> None:
+    """Say in words what a recording sounds like."""
+    from model.config import GenerateConfig
+    from model.generate import caption as go
+
+    made = go(file, run, common.layer(GenerateConfig(), "generate", method=method))
+    typer.echo(json.dumps(dataclasses.asdict(made)) if common.as_json else made.text)
+
+
+# --- around them ----------------------------------------------------------------------------
+
+
+@command(app, AROUND, "earscribe status")
+def status(common: Common) -> None:
+    """Show how far each stage has come."""
+    from crawler.ledger import Ledger
+
+    with Ledger(common.data, read_only=True) as ledger:
+        rows = [
+            {"stage": stage, "state": state, "class": error_class, "number": number}
+            for stage, state, error_class, number in ledger.counts()
+        ]
+    if common.as_json:
+        typer.echo(json.dumps(rows))
+        return
+    from rich.console import Console
+
+    show_detail(Console(), str(common.data), rows or "nothing has been run yet")
+
+
+@command(app, WHOLE, "earscribe demo", data=Path("data/demo-run"))
+def demo(
+    common: Common,
+    serve: Annotated[
+        bool, typer.Option("--serve", help="Only serve the replica, until Ctrl-C.")
+    ] = False,
+    port: Annotated[int, typer.Option(help="Port of the replica, on this machine only.")] = 8421,
+    steps: Annotated[int | None, typer.Option(help="Updates of the training.")] = None,
+) -> None:
+    """Run every stage on a local replica of the site, from its pages to a scored captioner."""
+    from demo.run import demo_config, journey, run_folder, serve_forever
+
+    if serve:
+        serve_forever(port, announce=typer.echo)
+        return
+    config = demo_config(common.toml, steps)
+    for name, work in journey(common.data, config, port=port):
+        summary = stage(common, work, name)
+        if summary.details.get("findings"):
+            raise typer.Exit(VIOLATIONS)
+        finish(summary)
+    if not common.as_json:
+        typer.echo(f"Report: {common.data / 'report.html'}")
+        typer.echo(f"Run:    {run_folder(common.data, config)}")
+
+
+def numbers(text: str | None, flag: str) -> tuple[float, ...] | None:
+    """Numbers separated by commas; UserError when they are none."""
+    if text is None:
+        return None
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise UserError(f"{flag} {text} is not numbers separated by commas: 0.8,0.1,0.1") from error

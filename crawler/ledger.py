@@ -142,6 +142,12 @@ class Ledger:
                 db.execute("PRAGMA synchronous=FULL")
                 db.executescript(TABLES)
                 db.execute(f"PRAGMA user_version={LEDGER_VERSION}")
+        except sqlite3.DatabaseError as error:
+            db.close()
+            raise UserError(
+                f"{self.path} is not a ledger ({error}): move it away or give another folder "
+                "with --data"
+            ) from error
         except BaseException:
             db.close()
             raise

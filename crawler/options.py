@@ -41,7 +41,9 @@ def layered(
     name. A flag of None was not given. UserError for an unknown key or a value of another type,
     naming what is allowed.
     """
-    table = dict((toml or {}).get(section, {}))
+    table = (toml or {}).get(section, {})
+    if not isinstance(table, Mapping):
+        raise UserError(f"[{section}] is {table!r}, not a table of settings")
     config = _replaced(base, table, f"[{section}]")
     prefix = f"EARSCRIBE_{section.upper()}_"
     config = _from_environment(config, prefix, os.environ if environment is None else environment)

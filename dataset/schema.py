@@ -143,7 +143,10 @@ class Column:
     nullable: bool = field(default=True, kw_only=True)
 
 
-TEXT, TEXTS, INTEGER, REAL = pa.string(), pa.list_(pa.string()), pa.int32(), pa.float64()
+TEXT, INTEGER, REAL = pa.string(), pa.int32(), pa.float64()
+# Parquet calls a list's values "element": under that name a file reads back as it was written.
+TEXTS = pa.list_(pa.field("element", pa.string()))
+NUMBERS = pa.list_(pa.field("element", pa.int16()))
 AUDIO = pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.string())])
 
 # fmt: off
@@ -151,7 +154,7 @@ COLUMNS = (
     Column("pair_id", TEXT, "", "hash of work, movements, note source, text index and recording", nullable=False),
     Column("work_id", TEXT, "", "slug of the work's page", nullable=False),
     Column("level", TEXT, "", "what the text speaks of: movement, part or work", nullable=False),
-    Column("movements", pa.list_(pa.int16()), "", "numbers of the movements, from 1; empty for a whole work", nullable=False),
+    Column("movements", NUMBERS, "", "numbers of the movements, from 1; empty for a whole work", nullable=False),
     Column("recording_id", TEXT, "", "video_id of the recording's first part", nullable=False),
     Column("clip_id", TEXT, "", "hash of source bytes, real bounds and cutting fingerprint; texts may share a clip"),
     Column("caption", TEXT, "", "the cleaned text", nullable=False),

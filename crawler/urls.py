@@ -1,0 +1,82 @@
+"""Addresses of the site: the one form of each, its slug, and what may be followed."""
+
+import ipaddress
+import re
+from urllib.parse import SplitResult, quote, unquote, urlsplit
+
+from crawler.errors import UserError
+
+WORK, ARTICLE = "chamber-music", "article"
+MAX_SLUG = 200  # characters; the longest known has 118
+SLUG = re.compile(r"(?![-.])[^\x00-\x20/\\\x7f\ufffd?#]+")  # decoded
+
+
+def slug(url: str) -> str:
+    """The slug of a work's or article's address, or of a bare slug, in its one spelling.
+
+    An apostrophe is %27, as the site writes it; every other reserved character is encoded too.
+    UserError when there is none.
+    """
+    return _kind_and_slug(url)[1]
+
+
+def canonical(url: str, site: str) -> str:
+    """The one address of a page: site, kind and slug, without query, with a slash at the end.
+
+    `url` is an address of the site, a path, or the bare slug of a work. UserError when it is
+    none of these.
+    """
+    kind, name = _kind_and_slug(url)
+    if "://" in url and not same_site(url, site):
+        raise UserError(f"{url!r} is not on {site}: give an address of that site or a slug")
+    return f"{site.rstrip('/')}/{kind}/{name}/"
+
+
+def page_key(url: str) -> str:
+    """The key of a page in the ledger: a work's slug, or article/<slug>."""
+    kind, name = _kind_and_slug(url)
+    return name if kind == WORK else f"{ARTICLE}/{name}"
+
+
+def may_follow(url: str, site: str) -> bool:
+    """Whether an address is a work or an article of the site, in its form without query."""
+    try:
+        return not urlsplit(url).query and bool(canonical(url, site))
+    except (UserError, ValueError):
+        return False
+
+
+def same_site(url: str, site: str) -> bool:
+    """Whether two addresses are of one host and port; www., http and https are one."""
+    return _place(urlsplit(url)) == _place(urlsplit(site))
+
+
+def is_loopback(url: str) -> bool:
+    """Whether an address is on this very machine."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _place(split: SplitResult) -> tuple[str, int | None]:
+    port = None if split.port in (80, 443) else split.port
+    known = split.scheme in ("http", "https")
+    return (split.hostname or "").removeprefix("www.") if known else "", port
+
+
+def _kind_and_slug(url: str) -> tuple[str, str]:
+    try:
+        parts = [part for part in urlsplit(url).path.split("/") if part]
+    except ValueError:
+        parts = []
+    if len(parts) == 1 and "/" not in url:
+        parts = [WORK, *parts]
+    name = unquote(parts[1]) if len(parts) == 2 else ""
+    if parts[:1] not in ([WORK], [ARTICLE]) or len(name) > MAX_SLUG or not SLUG.fullmatch(name):
+        raise UserError(
+            f"{url!r} is no page of the site: give a slug like Josef-Suk-Piano-Quintet-in-g-minor"
+            f"-Op-8, or an address with /{WORK}/<slug>/ or /{ARTICLE}/<slug>/"
+        )
+    return parts[0], quote(name, safe="!")

@@ -1,0 +1,270 @@
+"""The promises of the data folder, checked against its files; nothing is changed."""
+
+import dataclasses
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import soundfile
+
+from crawler.errors import SchemaVersionError, UserError
+from crawler.files import TEMPORARY_PREFIX, sha256_file
+from crawler.ledger import State
+from crawler.summary import Progress, Summary, silent
+from dataset.index import PAIRS_NAME, read_table
+from dataset.schema import COLUMNS, SCHEMA_VERSION, ErrorClass, Level, pair_id
+from dataset.splits import SPLITS_NAME, TIES, group_keys, read_split
+
+CLIPS_NAME = "clips"
+BOUNDS_TOLERANCE_S = 0.05  # a clip's length against its bounds in the source
+NEEDED = {  # what a row must say in each state
+    State.OK: (
+        *("clip_id", "audio", "sample_rate", "num_samples", "sha256", "pcm_md5", "codec"),
+        *("actual_start_s", "actual_end_s", "config_fingerprint"),
+    ),
+    State.FAILED: ("error_class",),
+    State.FILTERED: ("filter_reason",),
+    State.PENDING: (),
+}
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One broken promise."""
+
+    kind: str  # "missing_clip", "altered_clip", "leak", ...
+    item: str  # the pair, clip or split concerned
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Validation:
+    """What `check` found; missing or wrong files and rows are violations, warnings are not."""
+
+    data: Path
+    missing: tuple[Finding, ...]
+    wrong: tuple[Finding, ...]
+    warnings: tuple[Finding, ...]
+    checked: Mapping[str, int]  # "pairs", "clips", "splits" -> how many were looked at
+
+    @property
+    def clean(self) -> bool:
+        """No violation; warnings may stand."""
+        return not self.missing and not self.wrong
+
+    @property
+    def summary(self) -> Summary:
+        """Checked things without a violation as "ok", and the violations by kind."""
+        violations = [*self.missing, *self.wrong]
+        touched = {finding.item for finding in violations}
+        ok = max(0, sum(self.checked.values()) - len(touched))
+        counts = {"ok": ok} | dict(Counter(f"violation: {found.kind}" for found in violations))
+        return Summary(
+            stage="validate",
+            total=sum(counts.values()),
+            counts=counts,
+            artifact=self.data,
+            details={
+                "checked": dict(self.checked),
+                "findings": [dataclasses.asdict(found) for found in violations],
+                "warnings": [dataclasses.asdict(found) for found in self.warnings],
+            },
+        )
+
+
+def validate(data: Path, progress: Progress = silent) -> Summary:
+    """Check a data folder; details["findings"] is empty when every promise is kept.
+
+    UserError when there is no index to check.
+    """
+    return check(data, progress).summary
+
+
+def check(data: Path, progress: Progress = silent) -> Validation:
+    """Look at the index, the clips and the splits of a data folder without changing anything."""
+    path = data / PAIRS_NAME
+    try:
+        rows = read_table(path).to_pylist()
+    except SchemaVersionError as error:
+        return _sorted(data, {"pairs": 0}, [Finding("schema_version", path.name, str(error))])
+    clips = _clips(rows)
+    splits = sorted(folder for folder in (data / SPLITS_NAME).glob("*") if folder.is_dir())
+    findings = [
+        *(finding for row in rows for finding in _check_row(row)),
+        *_check_ids(rows),
+        *_check_clips(data, clips, progress),
+        *_check_strays(data, clips),
+        *(finding for folder in splits for finding in _check_split(data, folder)),
+    ]
+    checked = {"pairs": len(rows), "clips": len(clips), "splits": len(splits)}
+    return _sorted(data, checked, findings)
+
+
+MISSING = frozenset({"missing_clip", "missing_part"})
+WARNINGS = frozenset({"orphan_clip", "temporary_file", "unfinished_split", "stale_split"})
+
+
+def _sorted(data: Path, checked: Mapping[str, int], findings: Iterable[Finding]) -> Validation:
+    every = tuple(findings)
+    return Validation(
+        data=data,
+        missing=tuple(found for found in every if found.kind in MISSING),
+        wrong=tuple(found for found in every if found.kind not in MISSING | WARNINGS),
+        warnings=tuple(found for found in every if found.kind in WARNINGS),
+        checked=checked,
+    )
+
+
+# ---------------------------------------------------------------- rows
+
+
+def _check_row(row: Row) -> Iterator[Finding]:
+    item = str(row["pair_id"])
+    if row["status"] not in NEEDED:
+        yield Finding("status", item, f"status {row['status']!r} is none of {', '.join(NEEDED)}")
+    needed = {column.name for column in COLUMNS if not column.nullable}
+    needed |= set(NEEDED.get(row["status"], ()))
+    nulls = sorted(name for name in needed if row[name] is None)
+    if row["audio"] is not None and not row["audio"]["path"]:
+        nulls.append("audio.path")
+    if nulls:
+        yield Finding("null", item, f"a pair that is {row['status']} lacks {', '.join(nulls)}")
+        return  # the checks below read these columns
+    if row["schema_version"] != SCHEMA_VERSION:
+        yield Finding("schema_version", item, f"schema version {row['schema_version']}")
+    if not row["caption"].strip():
+        yield Finding("empty_caption", item, "the caption is empty")
+    if row["level"] not in set(Level):
+        yield Finding("level", item, f"level {row['level']!r} is none of {', '.join(Level)}")
+    if row["status"] == State.FAILED and row["error_class"] not in set(ErrorClass):
+        yield Finding("error_class", item, f"unknown error class {row['error_class']!r}")
+    if row["status"] == State.OK:
+        yield from _check_bounds(row)
+
+
+def _check_bounds(row: Row) -> Iterator[Finding]:
+    cut_s = row["actual_end_s"] - row["actual_start_s"]
+    length_s = row["num_samples"] / row["sample_rate"] if row["sample_rate"] else math.nan
+    if not abs(cut_s - length_s) <= BOUNDS_TOLERANCE_S:
+        message = f"the bounds span {cut_s:.3f} s, the samples {length_s:.3f} s"
+        yield Finding("bounds", row["pair_id"], message)
+
+
+def _check_ids(rows: Iterable[Row]) -> Iterator[Finding]:
+    seen: set[str] = set()
+    for row in rows:
+        item = str(row["pair_id"])
+        if item in seen:
+            yield Finding("duplicate_pair", item, "the pair stands in the index twice")
+        seen.add(item)
+        parts = (row["work_id"], row["note_source"], row["text_index"], row["recording_id"])
+        if None in (*parts, row["movements"]):
+            continue  # told as "null"
+        work, source, index, recording = parts
+        if item != pair_id(work, tuple(row["movements"]), source, index, recording):
+            yield Finding("pair_id", item, "the id is not the hash of work, text and recording")
+
+
+# ---------------------------------------------------------------- clips
+
+
+def _clips(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    """The ok rows by the path of their clip."""
+    clips: dict[str, list[Row]] = {}
+    for row in rows:
+        if row["status"] == State.OK and row["audio"] and row["audio"]["path"]:
+            clips.setdefault(row["audio"]["path"], []).append(row)
+    return clips
+
+
+def _check_clips(
+    data: Path, clips: Mapping[str, list[Row]], progress: Progress
+) -> Iterator[Finding]:
+    for done, (name, rows) in enumerate(sorted(clips.items()), start=1):
+        yield from _check_clip(data, name, rows)
+        progress(done, len(clips))
+
+
+def _check_clip(data: Path, name: str, rows: list[Row]) -> Iterator[Finding]:
+    relative = PurePosixPath(name)
+    if relative.is_absolute() or ".." in relative.parts or relative.parts[:1] != (CLIPS_NAME,):
+        yield Finding("clip_path", name, f"a clip lies in {CLIPS_NAME}/ of the data folder")
+        return
+    path = data / relative
+    if not path.is_file():
+        yield Finding("missing_clip", name, f"{len(rows)} pairs need it: run `earscribe fetch`")
+        return
+    digest = sha256_file(path)
+    if any(row["sha256"] != digest for row in rows):
+        yield Finding("altered_clip", name, "its bytes are not those the index says (sha256)")
+    yield from _check_header(path, name, rows)
+    if any(row["clip_id"] != relative.stem for row in rows):
+        yield Finding("clip_path", name, "the file is not named by its clip_id")
+
+
+def _check_header(path: Path, name: str, rows: list[Row]) -> Iterator[Finding]:
+    try:
+        header = soundfile.info(path)
+    except soundfile.SoundFileError as error:
+        yield Finding("unreadable_clip", name, str(error))
+        return
+    if any(row["sample_rate"] != header.samplerate for row in rows):
+        yield Finding("sample_rate", name, f"the file has {header.samplerate} Hz, the index not")
+    if any(row["num_samples"] != header.frames for row in rows):
+        yield Finding("num_samples", name, f"the file has {header.frames} samples, the index not")
+
+
+def _check_strays(data: Path, clips: Mapping[str, Any]) -> Iterator[Finding]:
+    for path in sorted((data / CLIPS_NAME).rglob("*")):
+        name = path.relative_to(data).as_posix()
+        if path.is_file() and path.name.startswith(TEMPORARY_PREFIX):
+            yield Finding("temporary_file", name, "left by a killed run; the next one removes it")
+        elif path.is_file() and name not in clips:
+            yield Finding("orphan_clip", name, "no pair of the index names it")
+
+
+# ---------------------------------------------------------------- splits
+
+
+def _check_split(data: Path, folder: Path) -> Iterator[Finding]:
+    name = f"{SPLITS_NAME}/{folder.name}"
+    try:
+        record = read_split(data, folder.name)
+    except SchemaVersionError as error:
+        yield Finding("split_record", name, str(error))
+        return
+    except UserError:
+        yield Finding("unfinished_split", name, "it has no split.json: run `earscribe split`")
+        return
+    if record["index_sha256"] != sha256_file(data / PAIRS_NAME):
+        yield Finding("stale_split", name, "made from another index: run `earscribe split`")
+    parts: dict[str, list[Row]] = {}
+    for part, described in record["parts"].items():
+        path = folder / described["file"]
+        if not path.is_file():
+            yield Finding("missing_part", name, f"{path.name} is missing: run `earscribe split`")
+        elif sha256_file(path) != described["sha256"]:
+            yield Finding("altered_part", name, f"{path.name} is not what split.json says (sha256)")
+        else:
+            parts[part] = list(read_table(path).to_pylist())
+    yield from _check_crossings(name, parts, TIES[record["definition"]["group"]])
+    if any(row["status"] != State.OK for rows in parts.values() for row in rows):
+        yield Finding("split_status", name, "it holds pairs that are not ok")
+
+
+def _check_crossings(
+    name: str, parts: Mapping[str, list[Row]], ties: Iterable[str]
+) -> Iterator[Finding]:
+    keys = {part: [group_keys(row) for row in rows] for part, rows in parts.items()}
+    for kind in ties:
+        values = {part: {row[kind] for row in rows} - {None} for part, rows in keys.items()}
+        for one, other in combinations(values, 2):
+            shared = sorted(map(str, values[one] & values[other]))
+            if shared:
+                message = f"{one} and {other} share {len(shared)} by {kind}, such as {shared[0]!r}"
+                yield Finding("leak", name, message)

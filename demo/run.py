@@ -1,0 +1,118 @@
+"""The whole journey on the replica, from its pages to a scored captioner."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from crawler.crawl import CrawlConfig, crawl
+from crawler.items import read_works
+from crawler.options import layered
+from crawler.summary import Progress, Summary
+from dataset.export import export_hf
+from dataset.fetch import FetchConfig, fetch
+from dataset.pairing import PairConfig, pair
+from dataset.report import report
+from dataset.splits import SplitConfig, split
+from dataset.validate import validate
+from demo.site import Replica, serve
+from model.config import PRESETS, GenerateConfig, TrainConfig
+
+CORPUS = Path(__file__).parent.parent / "data" / "demo"
+GONE = "Nobody-String-Quartet-No-0"  # a page that the replica answers with 404
+
+Work = Callable[[Progress], Summary]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoConfig:
+    """The settings of every stage of the journey; the addresses are filled in by `journey`."""
+
+    crawl: CrawlConfig = field(default_factory=lambda: CrawlConfig(seeds=seeds(), delay_s=0.05))
+    pair: PairConfig = field(default_factory=PairConfig)
+    fetch: FetchConfig = field(default_factory=lambda: FetchConfig(allow_loopback=True))
+    split: SplitConfig = field(default_factory=lambda: SplitConfig(fractions=(0.6, 0.2, 0.2)))
+    train: TrainConfig = PRESETS["tiny"]
+    generate: GenerateConfig = field(default_factory=GenerateConfig)
+
+
+def seeds() -> tuple[str, ...]:
+    """The slug of every work of the demo corpus, and of a page that is gone."""
+    return (*(work.work_id for work in read_works(CORPUS / "works.jsonl")), GONE)
+
+
+def demo_config(toml: Mapping[str, Any], steps: int | None = None) -> DemoConfig:
+    """The demo's settings under a configuration file, the environment and the flags."""
+    base = DemoConfig()
+    return DemoConfig(
+        crawl=layered(base.crawl, "crawl", toml=toml),
+        pair=layered(base.pair, "pair", toml=toml),
+        fetch=layered(base.fetch, "fetch", toml=toml),
+        split=layered(base.split, "split", toml=toml),
+        train=layered(base.train, "train", toml=toml, flags={"steps": steps}),
+        generate=layered(base.generate, "generate", toml=toml),
+    )
+
+
+def journey(data: Path, config: DemoConfig, *, port: int) -> Iterator[tuple[str, Work]]:
+    """The stages in order, each as (name, work to be called with a progress callback).
+
+    The replica is served while the iterator is alive; the last stage counts its requests. A
+    finished stage does no work again. UserError when the port is taken.
+    """
+    with serve(CORPUS, port=port) as replica:
+        yield "crawl", lambda progress: crawl(data, at(config.crawl, replica), progress)
+        yield "pair", lambda progress: pair(data, config.pair, progress)
+        yield "fetch", lambda progress: fetch(data, config.fetch, progress)
+        yield "validate", lambda progress: validate(data, progress)
+        yield "split", lambda progress: split(data, config.split, progress)
+        yield "report", lambda progress: report(data, progress)
+        yield "export", lambda progress: export_hf(data, data / "hf", progress=progress)
+        yield "train", lambda progress: learn(data, config, progress)
+        yield "evaluate", lambda progress: score(data, config, progress)
+        yield "replica", lambda progress: requests(replica, data)
+
+
+def at(config: CrawlConfig, replica: Replica) -> CrawlConfig:
+    """A crawl of the replica in place of the site."""
+    return replace(config, site=replica.address, video_url=replica.address + "/watch?v={id}")
+
+
+def run_folder(data: Path, config: DemoConfig) -> Path:
+    """Where the demo's training run lies."""
+    return data / "runs" / config.train.preset
+
+
+def learn(data: Path, config: DemoConfig, progress: Progress) -> Summary:
+    """Train the demo's captioner (torch is imported here, when it is needed)."""
+    from model.train import train
+
+    return train(data, config.train, progress=progress)
+
+
+def score(data: Path, config: DemoConfig, progress: Progress) -> Summary:
+    """Score the demo's captioner on the test part."""
+    from model.evaluate import evaluate
+
+    run = run_folder(data, config)
+    return evaluate(data, run, part="test", generate=config.generate, progress=progress)
+
+
+def requests(replica: Replica, data: Path) -> Summary:
+    """What the replica was asked for, by kind of address."""
+    kinds = Counter(request.path.split("/")[1].split("?")[0] for request in replica.requests)
+    total = sum(kinds.values())
+    return Summary(stage="replica", total=total, counts=dict(kinds), artifact=data, work_done=total)
+
+
+def serve_forever(port: int, announce: Callable[[str], None]) -> None:
+    """Serve the replica until Ctrl-C; `announce` gets its address."""
+    with serve(CORPUS, port=port) as replica:
+        announce(f"The replica is at {replica.address}/ until Ctrl-C")
+        try:
+            while True:
+                time.sleep(3600)
+        except KeyboardInterrupt:
+            return

@@ -1,0 +1,238 @@
+"""The stage that scores a run: captions of a split part beside their controls.
+
+    runs/<run>/scores.json      scores with signatures, controls, audio swap, what was scored
+    runs/<run>/captions.jsonl   clip_id, hypothesis, references
+
+Another part than the test split goes to scores-<part>.json and captions-<part>.jsonl.
+"""
+
+import dataclasses
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from crawler.errors import UserError
+from crawler.files import sha256_file, write_atomic
+from crawler.ledger import folder_lock
+from crawler.summary import Progress, Summary, silent
+from dataset.audio import AudioError, load_segment
+from dataset.schema import Pair, stable_id
+from dataset.splits import SPLITS_NAME, load_split
+from model.checkpoint import Which
+from model.config import GenerateConfig
+from model.controls import (
+    audio_swap,
+    most_frequent_text,
+    random_training_texts,
+    same_movement_texts,
+)
+from model.generate import TrainedCaptioner, generate_captions, load_captioner
+from model.metrics import mean_values, score_captions, values
+
+logger = logging.getLogger(__name__)
+
+SCORES_VERSION = 1
+DRAWS = 10  # of each random control; their mean is reported
+CLIPS_AT_A_TIME = 16
+TABLE = ("bleu1", "bleu4", "chrf", "rouge_l", "distinct2", "mean_words", "copy_rate", "novelty")
+
+Part = Literal["train", "validation", "test"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoredClip:
+    """One clip of the part: all its texts are references of the one caption it gets."""
+
+    clip_id: str
+    path: Path
+    movements: tuple[int, ...]
+    references: tuple[str, ...]
+
+
+def evaluate(
+    data: Path,
+    run: Path,
+    *,
+    part: Part = "test",
+    checkpoint: Which = "best",
+    generate: GenerateConfig | None = None,
+    progress: Progress = silent,
+) -> Summary:
+    """Caption the clips of a split part and score them; a second time nothing is done.
+
+    UserError when the run, the split or every clip is missing. A clip that cannot be read is
+    counted and listed, and no score counts it.
+    """
+    generate = generate or GenerateConfig()
+    captioner = load_captioner(run, checkpoint)
+    split = captioner.config.split
+    clips = clips_of(data, load_split(data, split, part))
+    training = load_split(data, split, "train")
+    about = evaluated(data, captioner, part, generate)
+    with folder_lock(run):
+        kept = kept_report(run, part, about)
+        if kept is not None:
+            return summary(run, part, len(clips), kept, work_done=0)
+        heard, hypotheses, failed = caption_clips(captioner, clips, generate, progress)
+        if not heard:
+            raise UserError(f"none of the {len(clips)} clips of {part} could be read: {failed}")
+        report = {**about, "failed": failed, **score_report(heard, hypotheses, training)}
+        write_captions(run / file_name("captions", part, "jsonl"), heard, hypotheses)
+        body = json.dumps(report, ensure_ascii=False, indent=1)
+        write_atomic(run / file_name("scores", part, "json"), body.encode())
+        return summary(run, part, len(clips), report, work_done=len(heard))
+
+
+def clips_of(data: Path, pairs: Sequence[Pair]) -> list[ScoredClip]:
+    """The clips of some pairs by clip_id, each with all its texts."""
+    texts: dict[str, list[Pair]] = {}
+    for pair in pairs:
+        assert pair.clip_id is not None, "a split holds only pairs with a clip"
+        texts.setdefault(pair.clip_id, []).append(pair)
+    return [
+        ScoredClip(
+            clip_id=clip_id,
+            path=data / (group[0].audio or {})["path"],
+            movements=group[0].movements,
+            references=tuple(dict.fromkeys(pair.caption for pair in group)),
+        )
+        for clip_id, group in sorted(texts.items())
+    ]
+
+
+def evaluated(
+    data: Path, captioner: TrainedCaptioner, part: Part, generate: GenerateConfig
+) -> dict[str, Any]:
+    """What is scored and how, and its fingerprint: equal fingerprints, equal scores."""
+    folder = data / SPLITS_NAME / captioner.config.split
+    about = {
+        "earscribe_scores": SCORES_VERSION,
+        "part": part,
+        "checkpoint": {
+            "step": captioner.checkpoint.step,
+            "weights_sha256": captioner.weights_sha256,
+        },
+        "split": {
+            "name": captioner.config.split,
+            "part_sha256": sha256_file(folder / f"{part}.parquet"),
+            "train_sha256": sha256_file(folder / "train.parquet"),
+        },
+        "generate": dataclasses.asdict(generate),
+    }
+    return {**about, "fingerprint": stable_id(about)}
+
+
+def kept_report(run: Path, part: Part, about: dict[str, Any]) -> dict[str, Any] | None:
+    """The scores of the very same evaluation if they are there and no clip failed."""
+    try:
+        kept = json.loads((run / file_name("scores", part, "json")).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    captions = run / file_name("captions", part, "jsonl")
+    same = kept.get("fingerprint") == about["fingerprint"] and not kept["failed"]
+    return kept if same and captions.is_file() else None
+
+
+def caption_clips(
+    captioner: TrainedCaptioner,
+    clips: Sequence[ScoredClip],
+    generate: GenerateConfig,
+    progress: Progress,
+) -> tuple[list[ScoredClip], list[str], dict[str, str]]:
+    """Clips that could be read, their captions, and the reason of each that could not by id."""
+    heard: list[ScoredClip] = []
+    hypotheses: list[str] = []
+    failed: dict[str, str] = {}
+    sample_rate = captioner.config.features.sample_rate
+    for first in range(0, len(clips), CLIPS_AT_A_TIME):
+        waveforms: list[np.ndarray] = []
+        for clip in clips[first : first + CLIPS_AT_A_TIME]:
+            try:
+                waveforms.append(load_segment(clip.path, sample_rate=sample_rate))
+                heard.append(clip)
+            except (AudioError, UserError) as error:  # no audio, no file
+                failed[clip.clip_id] = str(error)
+                logger.warning("clip %s cannot be read: %s", clip.path, error)
+        if waveforms:
+            hypotheses += generate_captions(captioner, waveforms, generate)
+        progress(min(first + CLIPS_AT_A_TIME, len(clips)), len(clips))
+    return heard, hypotheses, failed
+
+
+def score_report(
+    clips: Sequence[ScoredClip], hypotheses: Sequence[str], pairs: Sequence[Pair]
+) -> dict[str, Any]:
+    """Scores of the captioner and of every control, and how each score is computed."""
+    references = [clip.references for clip in clips]
+    training = [pair.caption for pair in pairs]
+    captioner = score_captions(hypotheses, references, training)
+
+    def mean_of(draws: Sequence[Sequence[str]]) -> dict[str, float]:
+        return mean_values([values(score_captions(d, references, training)) for d in draws])
+
+    size, seeds = len(clips), range(DRAWS)
+    rows = {
+        "captioner": values(captioner),
+        "random training text": mean_of([random_training_texts(pairs, size, s) for s in seeds]),
+        "most frequent text": mean_of([most_frequent_text(pairs, size)]),
+        "same movement number": mean_of(
+            [same_movement_texts(pairs, [c.movements for c in clips], s) for s in seeds]
+        ),
+    }
+    drop = None
+    if size > 1:  # one clip alone has no other's audio to be given
+        # A caption depends on its audio alone: swapping the audio swaps the captions.
+        swaps = [[hypotheses[other] for other in audio_swap(size, s)] for s in seeds]
+        rows["audio swapped"] = mean_of(swaps)
+        drop = {k: rows["captioner"][k] - rows["audio swapped"][k] for k in rows["captioner"]}
+    return {
+        "clips": size,
+        "references": sum(map(len, references)),
+        "scores": rows,
+        "audio_swap_drop": drop,
+        "implementations": {
+            name: {"unit": score.unit, "implementation": score.implementation}
+            for name, score in captioner.items()
+        },
+    }
+
+
+def write_captions(path: Path, clips: Sequence[ScoredClip], hypotheses: Sequence[str]) -> None:
+    """One JSON object a line for each clip."""
+    lines = [
+        json.dumps(
+            {"clip_id": clip.clip_id, "hypothesis": text, "references": clip.references},
+            ensure_ascii=False,
+        )
+        for clip, text in zip(clips, hypotheses, strict=True)
+    ]
+    write_atomic(path, "".join(line + "\n" for line in lines).encode())
+
+
+def file_name(stem: str, part: Part, suffix: str) -> str:
+    """The plain name is the test part's."""
+    return f"{stem}.{suffix}" if part == "test" else f"{stem}-{part}.{suffix}"
+
+
+def summary(
+    run: Path, part: Part, num_clips: int, report: dict[str, Any], *, work_done: int
+) -> Summary:
+    """Counts by clip; the table of scores is in the details, one row each."""
+    failed = len(report["failed"])
+    table = [
+        {"captions": name, **{key: round(row[key], 3) for key in TABLE}}
+        for name, row in report["scores"].items()
+    ]
+    return Summary(
+        stage="evaluate",
+        total=num_clips,
+        counts={"ok": num_clips - failed, **({"failed: unreadable": failed} if failed else {})},
+        artifact=run / file_name("scores", part, "json"),
+        details={"table": table, "checkpoint_step": report["checkpoint"]["step"]},
+        work_done=work_done,
+    )

@@ -1,0 +1,136 @@
+"""A trained captioner at work: any recording -> one caption.
+
+Letters: W windows, M samples, N codes, D width.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from crawler.errors import UserError
+from dataset.audio import AudioError, load_segment
+from model.checkpoint import Checkpoint, Which, find_checkpoint, load_network
+from model.config import GenerateConfig, TrainConfig
+from model.features import Spectrogram
+from model.network import Captioner
+from model.tokenizer import Tokenizer
+
+BATCH_SIZE = 16  # windows, or captions, that go through the network at a time
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainedCaptioner:
+    """A checkpoint loaded, with all that turns samples into words."""
+
+    checkpoint: Checkpoint
+    config: TrainConfig
+    tokenizer: Tokenizer
+    network: Captioner
+    spectrogram: Spectrogram
+
+    @property
+    def weights_sha256(self) -> str:
+        """Of the file of weights: what the captioner is, whatever its folder is called."""
+        return self.checkpoint.files["model.safetensors"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caption:
+    """What a run says of a recording."""
+
+    text: str
+    file: Path
+    run: Path
+    step: int  # updates behind the weights
+    duration_s: float
+    num_windows: int
+
+
+def load_captioner(run: Path, checkpoint: Which = "best") -> TrainedCaptioner:
+    """Load a run for generation; UserError when the run, the checkpoint or a file is missing."""
+    found = find_checkpoint(run, checkpoint)
+    config, tokenizer, network = load_network(found)
+    return TrainedCaptioner(
+        checkpoint=found,
+        config=config,
+        tokenizer=tokenizer,
+        network=network,
+        spectrogram=Spectrogram(config.features).eval(),
+    )
+
+
+def caption(
+    file: Path, run: Path, config: GenerateConfig, *, checkpoint: Which = "best"
+) -> Caption:
+    """Caption any audio file; UserError when the run or the file is missing or holds no audio."""
+    if not file.is_file():
+        raise UserError(f"no file {file}: give an audio file")
+    captioner = load_captioner(run, checkpoint)
+    try:
+        waveform = load_segment(file, sample_rate=captioner.config.features.sample_rate)
+    except AudioError as error:
+        raise UserError(f"{file} cannot be read as audio ({error}): give an audio file") from error
+    (text,) = generate_captions(captioner, [waveform], config)
+    return Caption(
+        text=text,
+        file=file,
+        run=run,
+        step=captioner.checkpoint.step,
+        duration_s=len(waveform) / captioner.config.features.sample_rate,
+        num_windows=len(window_starts(len(waveform), window_samples(captioner.config))),
+    )
+
+
+@torch.no_grad()
+def generate_captions(
+    captioner: TrainedCaptioner, waveforms: Sequence[np.ndarray], config: GenerateConfig
+) -> list[str]:
+    """One caption for each waveform (M,) at the captioner's sample rate, of any length."""
+    codes = torch.cat([recording_codes(captioner, waveform) for waveform in waveforms])
+    ids = [
+        row
+        for some in codes.split(BATCH_SIZE)
+        for row in captioner.network.generate_tokens(some, config)
+    ]
+    return [captioner.tokenizer.decode(row).strip() for row in ids]
+
+
+def recording_codes(captioner: TrainedCaptioner, waveform: np.ndarray) -> Tensor:
+    """The music code (1, N, D) of a whole recording: the mean over the codes of its windows.
+
+    Windows are as long as the crops of the training, so that the network hears what it knows, and
+    their codes are averaged, so that the length of a recording costs time but no memory.
+    """
+    spectrogram, network = captioner.spectrogram, captioner.network
+    codes = []
+    for some in windows(waveform, window_samples(captioner.config)):  # (W, M)
+        frames = spectrogram.num_frames(torch.full((len(some),), some.shape[1]))
+        codes.append(network.encode_music(spectrogram(some), frames).codes)  # (W, N, D)
+    return torch.cat(codes).mean(dim=0, keepdim=True)
+
+
+def windows(waveform: np.ndarray, size: int) -> Iterator[Tensor]:
+    """The windows of a recording, (W, M) with W <= BATCH_SIZE at a time."""
+    starts = window_starts(len(waveform), size)
+    for first in range(0, len(starts), BATCH_SIZE):
+        some = starts[first : first + BATCH_SIZE]
+        yield torch.from_numpy(np.stack([waveform[start : start + size] for start in some]))
+
+
+def window_starts(num_samples: int, size: int) -> list[int]:
+    """As few windows of `size` samples as cover a recording, at equal distances; at least one."""
+    assert num_samples > 0, "a recording has samples"
+    count = math.ceil(num_samples / size)
+    if count == 1:
+        return [0]
+    return [round(place * (num_samples - size) / (count - 1)) for place in range(count)]
+
+
+def window_samples(config: TrainConfig) -> int:
+    """M: the length of a training crop."""
+    return round(config.crop_s * config.features.sample_rate)

@@ -1,0 +1,140 @@
+"""The command line as a person meets it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import cli
+
+ROOT = Path(__file__).parent.parent
+HEAVY = {
+    "torch",
+    "torchaudio",
+    "transformers",
+    "scrapy",
+    "twisted",
+    "pandas",
+    "pyarrow",
+    "duckdb",
+    "numpy",
+    "av",
+    "matplotlib",
+    "yt_dlp",
+    "sacrebleu",
+}
+
+
+def earscribe(*arguments: object) -> tuple[int, str, str]:
+    """Exit code, standard output and standard error of one command in this process."""
+    result = CliRunner().invoke(cli.app, [str(argument) for argument in arguments])
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.exit_code, result.stdout, result.stderr
+
+
+def commands() -> list[str]:
+    return [command.name or command.callback.__name__ for command in cli.app.registered_commands]
+
+
+@pytest.mark.parametrize("name", commands())
+def test_every_command_has_help_with_an_example_and_the_common_options(name: str) -> None:
+    code, out, _ = earscribe(name, "--help")
+    assert code == 0
+    assert f"Example: earscribe {name}" in out
+    for option in ("--data", "--config", "--json", "--verbose"):
+        assert option in out
+
+
+def test_help_groups_the_stages_in_the_order_of_the_journey() -> None:
+    _, out, _ = earscribe("--help")
+    stages = "crawl pair fetch validate split report export train evaluate caption".split()
+    places = [out.index(f"│ {stage} ") for stage in stages]
+    assert places == sorted(places)
+    assert places[-1] < out.index("Around them") < out.index("The whole")
+
+
+def test_help_imports_nothing_heavy() -> None:
+    program = (
+        "import sys; sys.argv = ['earscribe', 'train', '--help']\n"
+        "import cli\n"
+        "try: cli.app()\n"
+        "except SystemExit: pass\n"
+        "import json; print(json.dumps(sorted({m.split('.')[0] for m in sys.modules})))"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    loaded = set(json.loads(ran.stdout.splitlines()[-1]))
+    assert "typer" in loaded
+    assert not loaded & HEAVY
+
+
+def one_line(err: str) -> str:
+    lines = err.strip().splitlines()
+    assert len(lines) == 1, err
+    return lines[0]
+
+
+@pytest.mark.parametrize(
+    ("toml", "line"),
+    [
+        ("[crawl]\ndelay = 3\n", "unknown key 'delay' (did you mean delay_s?); known: "),
+        ("[crwl]\n", "unknown section 'crwl' (did you mean crawl?); known: crawl, pair"),
+        ("[crawl\n", "is not TOML"),
+        ('[crawl]\ndelay_s = "soon"\n', "delay_s = 'soon' is not allowed: give float"),
+    ],
+)
+def test_a_wrong_configuration_is_one_line(tmp_path: Path, toml: str, line: str) -> None:
+    (tmp_path / "x.toml").write_text(toml)
+    code, _, err = earscribe("crawl", "--data", tmp_path, "--config", tmp_path / "x.toml")
+    assert code == cli.MENDABLE
+    assert line in one_line(err)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (("pair", "--config", "/no/such.toml"), "no configuration file /no/such.toml"),
+        (("pair",), "run `earscribe crawl`"),
+        (("fetch",), "run `earscribe pair` first"),
+        (("validate",), "run `earscribe pair` first"),
+        (("split",), "run `earscribe pair` first"),
+        (("split", "--fractions", "a,b"), "--fractions a,b is not numbers"),
+        (("report",), "run `earscribe pair` first"),
+        (("status",), "nothing has been run on this folder yet"),
+        (("train", "--preset", "huge"), "no preset 'huge': give one of tiny, paper"),
+        (("caption", "/no/file.webm", "--run", "/no/run"), "/no/"),
+        (("evaluate", "--run", "/no/run"), "/no/run"),
+        (("crawl",), "seed"),
+    ],
+)
+def test_what_is_missing_is_told_in_one_line(
+    tmp_path: Path, arguments: tuple[str, ...], line: str
+) -> None:
+    code, _, err = earscribe(*arguments, "--data", tmp_path / "empty")
+    assert code == cli.MENDABLE
+    assert line in one_line(err)
+
+
+def test_wrong_usage_is_exit_code_2() -> None:
+    assert earscribe("split", "--no-such-flag")[0] == cli.USAGE
+    assert earscribe("export", "zip", "folder")[0] == cli.USAGE
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    code, _, err = earscribe(
+        "crawl",
+        "--address",
+        "A-Work",
+        "--data",
+        tmp_path / "file" / "data",
+        "--site",
+        "http://127.0.0.1:9",
+    )
+    assert code == cli.MENDABLE
+    assert "cannot write to the data folder" in one_line(err)

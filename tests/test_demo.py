@@ -1,0 +1,212 @@
+"""The whole journey as a process: run, second run, kills, and what goes wrong."""
+
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from crawler.ledger import LEDGER_NAME
+from dataset.index import PAIRS_NAME
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("demo")]
+
+ROOT = Path(__file__).parent.parent
+STAGES = "crawl pair fetch validate split report export train evaluate replica".split()
+SHORT = {  # a training that is real but short
+    "EARSCRIBE_TRAIN_CHECKPOINT_EVERY": "2",
+    "EARSCRIBE_TRAIN_VALIDATE_EVERY": "4",
+    "EARSCRIBE_GENERATE_METHOD": "greedy",
+    "EARSCRIBE_GENERATE_MAX_TOKENS": "16",
+}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass(frozen=True)
+class Journey:
+    """One demo process and the summaries it printed."""
+
+    code: int
+    stages: dict[str, dict]
+    stage_s: dict[str, float]
+    err: str
+
+
+def start(data: Path, port: int) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "cli", "demo", "--json", "--steps", "8"]
+    return subprocess.Popen(
+        [*command, "--data", str(data), "--port", str(port)],
+        cwd=ROOT,
+        env={**os.environ, **SHORT},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def summaries(process: subprocess.Popen[str]) -> Iterator[dict]:
+    assert process.stdout
+    for line in process.stdout:
+        yield json.loads(line)
+
+
+def run(data: Path, port: int) -> Journey:
+    process = start(data, port)
+    last = time.monotonic()
+    stages, stage_s = {}, {}
+    for summary in summaries(process):
+        now = time.monotonic()
+        stages[summary["stage"]], stage_s[summary["stage"]], last = summary, now - last, now
+    _, err = process.communicate()
+    return Journey(process.returncode, stages, stage_s, err)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("demo") / "data"
+
+
+@pytest.fixture(scope="module")
+def port() -> int:
+    return free_port()
+
+
+@pytest.fixture(scope="module")
+def first(data: Path, port: int) -> Journey:
+    journey = run(data, port)
+    assert journey.code == 0, journey.err
+    return journey
+
+
+def test_every_stage_ran_and_its_counts_add_up(first: Journey, data: Path) -> None:
+    assert list(first.stages) == STAGES
+    for summary in first.stages.values():
+        assert sum(summary["counts"].values()) == summary["total"]
+        assert summary["work_done"] > 0, summary["stage"]
+    index = pq.read_table(data / PAIRS_NAME)
+    assert index.num_rows == first.stages["pair"]["total"] == first.stages["fetch"]["total"]
+    assert index.column("status").to_pylist().count("ok") == first.stages["fetch"]["counts"]["ok"]
+
+
+def test_the_corpus_is_crawled_whole(first: Journey) -> None:
+    counts = first.stages["crawl"]["counts"]
+    assert counts["failed: gone"] == 1
+    assert counts["ok: no_prose"] == 1
+    assert counts["ok"] == 8
+
+
+def test_a_second_run_does_no_work_again(first: Journey, data: Path, port: int) -> None:
+    before = {path: path.stat().st_mtime_ns for path in (data / "clips").rglob("*.flac")}
+    second = run(data, port)
+    assert second.code == 0, second.err
+    assert list(second.stages) == STAGES
+    assert {name: s["work_done"] for name, s in second.stages.items()} == dict.fromkeys(STAGES, 0)
+    assert second.stages["replica"]["total"] == 0
+    assert {path: path.stat().st_mtime_ns for path in (data / "clips").rglob("*.flac")} == before
+
+
+def test_ten_kills_lose_nothing(
+    first: Journey, data: Path, tmp_path: Path, record_property: pytest.FixtureRequest
+) -> None:
+    """One kill at a random moment of each stage, then an undisturbed run."""
+    seed = random.randrange(10**6)
+    moments = random.Random(seed)
+    killed = tmp_path / "killed"
+    port = free_port()
+    for stage in STAGES:
+        process = start(killed, port)
+        for summary in summaries(process):
+            if summary["stage"] == STAGES[STAGES.index(stage) - 1]:
+                break
+        time.sleep(moments.uniform(0, first.stage_s[stage]))
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    last = run(killed, port)
+    assert last.code == 0, (seed, last.err)
+    assert last.stages["validate"]["details"].get("findings", []) == [], seed
+    for name in ("crawl", "pair", "fetch", "split", "evaluate"):
+        assert last.stages[name]["counts"] == first.stages[name]["counts"], (seed, name)
+    same = pq.read_table(killed / PAIRS_NAME).drop_columns(["source_url", "page_url"])
+    assert same.equals(pq.read_table(data / PAIRS_NAME).drop_columns(["source_url", "page_url"]))
+
+
+def command(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "cli", *map(str, arguments)],
+        cwd=ROOT,
+        env={**os.environ, **SHORT},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def one_line(ran: subprocess.CompletedProcess[str]) -> str:
+    assert ran.returncode == 1, ran.stderr
+    lines = ran.stderr.strip().splitlines()
+    assert len(lines) == 1, ran.stderr
+    return lines[0]
+
+
+def test_a_taken_port_is_one_line(tmp_path: Path) -> None:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        taken = holder.getsockname()[1]
+        line = one_line(command("demo", "--data", tmp_path / "data", "--port", taken))
+    assert str(taken) in line
+    assert "--port" in line
+
+
+def test_a_folder_of_another_version_is_one_line(tmp_path: Path) -> None:
+    import sqlite3
+
+    db = sqlite3.connect(tmp_path / LEDGER_NAME)
+    db.execute("PRAGMA user_version=99")
+    db.commit()
+    db.close()
+    line = one_line(command("demo", "--data", tmp_path, "--port", free_port()))
+    assert "ledger version 99" in line
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    line = one_line(command("demo", "--data", tmp_path / "file" / "x", "--port", free_port()))
+    assert "cannot write" in line
+
+
+def test_a_clip_that_vanished_is_found_and_cut_again(first: Journey, data: Path, port: int) -> None:
+    clip = min((data / "clips").rglob("*.flac"))
+    body = clip.read_bytes()
+    clip.unlink()
+    found = command("validate", "--data", data, "--json")
+    assert found.returncode == 3
+    findings = json.loads(found.stdout)["details"]["findings"]
+    assert any(clip.stem in str(finding) for finding in findings)
+    healed = run(data, port)
+    assert healed.code == 0, healed.err
+    assert clip.read_bytes() == body
+    assert healed.stages["replica"]["total"] == 0  # from sources/, without a new fetch
+
+
+def test_a_recording_is_captioned(first: Journey, data: Path) -> None:
+    recording = min((ROOT / "data" / "demo" / "audio").iterdir())
+    ran = command("caption", recording, "--run", data / "runs" / "tiny")
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.strip()
+    ran = command("caption", ROOT / "README.md", "--run", data / "runs" / "tiny")
+    assert "README.md" in one_line(ran)

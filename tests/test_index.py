@@ -1,0 +1,81 @@
+"""Reading and writing the index: same bytes, clear errors, whole files."""
+
+import random
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from crawler.errors import SchemaVersionError, UserError
+from dataset.index import load_pairs, read_pairs, read_table, write_pairs
+from dataset.schema import PAIRS_SCHEMA
+
+
+def test_the_same_pairs_give_the_same_bytes(small_corpus: Path, tmp_path: Path) -> None:
+    pairs = load_pairs(small_corpus / "pairs.parquet")
+    shuffled = random.Random(3).sample(pairs, len(pairs))
+    other = tmp_path / "other" / "pairs.parquet"
+    write_pairs(other, shuffled)
+    assert other.read_bytes() == (small_corpus / "pairs.parquet").read_bytes()
+
+
+def test_rows_stand_in_the_order_of_their_ids(small_corpus: Path) -> None:
+    ids = read_pairs(small_corpus, columns=["pair_id"]).column("pair_id").to_pylist()
+    assert ids == sorted(ids)
+    assert len(set(ids)) == len(ids) > 20
+
+
+def test_pandas_sees_every_column(small_corpus: Path) -> None:
+    pytest.importorskip("pandas")
+    frame = read_pairs(small_corpus).to_pandas()
+    assert list(frame.columns) == PAIRS_SCHEMA.names
+
+
+def test_a_missing_index_names_the_command(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no index at .*pairs\.parquet: run `earscribe pair`"):
+        read_table(tmp_path / "pairs.parquet")
+
+
+def test_a_file_that_is_no_parquet_is_told_so(tmp_path: Path) -> None:
+    (tmp_path / "pairs.parquet").write_text("<html>not found</html>")
+    with pytest.raises(UserError, match="is not a parquet file"):
+        read_table(tmp_path / "pairs.parquet")
+
+
+@pytest.mark.parametrize(
+    ("metadata", "found"), [({"earscribe_schema_version": "99"}, "99"), (None, "none")]
+)
+def test_another_schema_version_is_one_line(
+    tmp_path: Path, metadata: dict[str, str] | None, found: str
+) -> None:
+    path = tmp_path / "pairs.parquet"
+    pq.write_table(pa.table({"pair_id": ["x"]}).replace_schema_metadata(metadata), path)
+    with pytest.raises(SchemaVersionError, match=f"schema version {found}, this program reads 1"):
+        read_table(path)
+
+
+def test_a_lost_column_is_named(small_corpus: Path) -> None:
+    path = small_corpus / "pairs.parquet"
+    table = pq.read_table(path).drop_columns(["caption", "sha256"])
+    pq.write_table(table, path)
+    with pytest.raises(UserError, match="lacks the columns caption, sha256"):
+        read_table(path)
+
+
+def test_a_column_of_a_later_version_is_left_out(small_corpus: Path) -> None:
+    path = small_corpus / "pairs.parquet"
+    pairs = load_pairs(path)
+    table = pq.read_table(path)
+    extra = pa.array(["new"] * table.num_rows)
+    pq.write_table(table.append_column("mood", extra), path)
+    assert load_pairs(path) == pairs
+
+
+def test_a_failed_write_keeps_the_old_index(small_corpus: Path) -> None:
+    path = small_corpus / "pairs.parquet"
+    before = path.read_bytes()
+    with pytest.raises(TypeError):
+        write_pairs(path, [None])  # type: ignore[list-item]
+    assert path.read_bytes() == before
+    assert not list(small_corpus.glob(".tmp-*"))

@@ -1,0 +1,100 @@
+"""The ledger: states, history, lock, versions and kills."""
+
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from crawler.errors import LockedError, SchemaVersionError, UserError
+from crawler.ledger import LEDGER_NAME, Ledger, State
+
+
+def test_an_item_has_one_state_and_a_whole_history(tmp_path: Path) -> None:
+    with Ledger(tmp_path) as ledger:
+        ledger.record("source", "a", State.FAILED, error_class="network", message="reset")
+        ledger.record("source", "a", State.OK, result={"sha256": "00"}, tools={"yt_dlp": "1"})
+        ledger.record("source", "b", State.FILTERED, message="too_short")
+        entry = ledger.entry("source", "a")
+        assert entry is not None
+        assert (entry.state, entry.error_class, entry.attempts) == (State.OK, None, 2)
+        assert entry.result == {"sha256": "00"}
+        history = ledger.attempts("source", "a")
+        assert [row["state"] for row in history] == ["failed", "ok"]
+        assert history[0]["error_class"] == "network"
+        assert ledger.counts() == [("source", "filtered", None, 1), ("source", "ok", None, 1)]
+        assert ledger.entry("source", "never") is None
+        assert ledger.entries("cut") == {}
+
+
+def test_a_second_writer_is_refused_by_name_and_a_reader_is_not(tmp_path: Path) -> None:
+    with Ledger(tmp_path) as ledger:
+        ledger.record("page", "a", State.OK)
+        with pytest.raises(LockedError, match=r"process \d+.*--data"):
+            Ledger(tmp_path)
+        with Ledger(tmp_path, read_only=True) as reader:
+            assert set(reader.entries("page")) == {"a"}
+    Ledger(tmp_path).close()
+
+
+def test_the_lock_ends_with_a_killed_process(tmp_path: Path) -> None:
+    program = (
+        "import os, signal, sys; from pathlib import Path\n"
+        "from crawler.ledger import Ledger, State\n"
+        "ledger = Ledger(Path(sys.argv[1]))\n"
+        "ledger.record('page', 'committed', State.OK, result={'n': 1})\n"
+        "ledger._db.execute('BEGIN'); "
+        "ledger._db.execute(\"UPDATE items SET state = 'failed'\")\n"
+        "os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    killed = subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    with Ledger(tmp_path) as ledger:
+        entry = ledger.entry("page", "committed")
+        assert entry is not None
+        assert entry.state is State.OK
+
+
+def test_threads_share_one_writer(tmp_path: Path) -> None:
+    with Ledger(tmp_path) as ledger:
+
+        def work(name: str) -> None:
+            for number in range(20):
+                ledger.record("cut", f"{name}{number}", State.OK)
+
+        threads = [threading.Thread(target=work, args=(name,)) for name in "abcd"]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(ledger.entries("cut")) == 80
+
+
+def test_another_version_is_refused_in_one_line(tmp_path: Path) -> None:
+    Ledger(tmp_path).close()
+    db = sqlite3.connect(tmp_path / LEDGER_NAME)
+    db.execute("PRAGMA user_version=99")
+    db.commit()
+    db.close()
+    with pytest.raises(SchemaVersionError, match=r"ledger version 99.*reads 1.*--data") as caught:
+        Ledger(tmp_path)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(SchemaVersionError):  # the refused attempt released the lock
+        Ledger(tmp_path)
+
+
+def test_a_folder_that_cannot_be_written_and_one_without_a_ledger(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(UserError, match="cannot write to the data folder"):
+        Ledger(tmp_path / "file" / "data")
+    with pytest.raises(UserError, match="nothing has been run"):
+        Ledger(tmp_path, read_only=True)
+
+
+def test_a_damaged_file_is_told_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / LEDGER_NAME).write_bytes(b"this is no database" * 100)
+    with pytest.raises(UserError, match="not a ledger"):
+        Ledger(tmp_path)

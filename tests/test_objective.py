@@ -1,0 +1,115 @@
+"""What an update minimises: the settings choose the losses, and the queue's texts are the right."""
+
+import dataclasses
+import math
+from pathlib import Path
+
+import pytest
+import sacrebleu
+import torch
+from small_model import SMALL
+
+from model.config import LossConfig
+from model.examples import Batch
+from model.features import Spectrogram
+from model.network import Captioner
+from model.objective import Memory, batch_losses, needs_memory, weighted_sum
+
+CAPTIONS = [
+    "The cello sings alone.",
+    "The cello sings and the viola answers.",
+    "A fast dance.",
+    "A fast and loud dance of all four.",
+    "All four end together.",
+    "The viola answers alone.",
+]
+OFF = LossConfig(
+    caption=0, text_reconstruction=0, music_reconstruction=0, alignment=0, topology=0, group_size=3
+)
+
+
+@pytest.fixture
+def network() -> Captioner:
+    torch.manual_seed(0)
+    return Captioner(SMALL.model, SMALL.features).eval()
+
+
+def batch(items: list[int]) -> Batch:
+    generator = torch.Generator().manual_seed(items[0])
+    num_samples = torch.tensor([4000 + 500 * place for place in range(len(items))])
+    waveform = torch.randn(len(items), int(num_samples[-1]), generator=generator) / 9
+    waveform *= torch.arange(waveform.shape[1]) < num_samples[:, None]
+    tokens = torch.randint(4, 200, (len(items), 7), generator=generator)
+    mask = torch.ones_like(tokens, dtype=torch.bool)
+    return Batch(waveform, num_samples, tokens, mask, torch.tensor(items))
+
+
+def losses_of(network: Captioner, weights: LossConfig, memory: Memory | None = None) -> set[str]:
+    return set(
+        batch_losses(network, Spectrogram(SMALL.features), batch([2, 0, 4]), weights, memory, 1)
+    )
+
+
+@pytest.mark.parametrize(
+    "name", ["caption", "text_reconstruction", "music_reconstruction", "alignment"]
+)
+def test_a_loss_is_computed_only_where_it_has_a_weight(network: Captioner, name: str) -> None:
+    assert losses_of(network, dataclasses.replace(OFF, **{name: 1.0})) == {name}
+
+
+@pytest.mark.parametrize(
+    ("form", "moved"),
+    [("batch", {"music_encoder", "text_encoder"}), ("queue", {"music_encoder"})],
+)
+def test_topology_moves_the_sides_it_should(
+    network: Captioner, form: str, moved: set[str], tmp_path: Path
+) -> None:
+    weights = dataclasses.replace(OFF, topology=2.0, topology_form=form)
+    config = dataclasses.replace(SMALL, loss=weights)
+    memory = Memory(network, CAPTIONS, config, tmp_path) if needs_memory(weights) else None
+    assert (memory is None) == (form == "batch")
+    spectrogram = Spectrogram(SMALL.features)
+    losses = batch_losses(network, spectrogram, batch([2, 0, 4]), weights, memory, 1)
+    total = weighted_sum(losses, weights)
+    assert float(total.detach()) == pytest.approx(2 * float(losses["topology"].detach()))
+    total.backward()
+    with_gradient = {
+        name.split(".")[0]
+        for name, parameter in network.named_parameters()
+        if parameter.grad is not None and parameter.grad.abs().sum() > 0
+    }
+    assert with_gradient == moved
+
+
+def test_the_queue_form_equals_loops_over_the_items_seen(
+    network: Captioner, tmp_path: Path
+) -> None:
+    """Music and texts of a group belong to the same items, and the anchor is not among them."""
+    config = dataclasses.replace(SMALL, loss=dataclasses.replace(OFF, topology=1.0, tau=5.0))
+    memory = Memory(network, CAPTIONS, config, tmp_path)
+    spectrogram = Spectrogram(SMALL.features)
+    seen: dict[int, torch.Tensor] = {}  # item -> newest embedding, oldest first
+    for items in ([0, 1, 3], [5, 2], [4, 1, 0]):
+        some = batch(items)
+        loss = batch_losses(network, spectrogram, some, config.loss, memory, 1)["topology"]
+        frames = spectrogram.num_frames(some.num_samples)
+        codes = network.encode_music(spectrogram(some.waveform), frames).codes.detach()
+        for item, code in zip(items, codes.flatten(1), strict=True):
+            seen.pop(item, None)
+            seen[item] = code
+    rows = []
+    for anchor, music in zip(items, codes.flatten(1), strict=True):
+        group = [item for item in reversed(seen) if item != anchor][:3]
+        cosine = [float(torch.cosine_similarity(music, seen[item], dim=0)) for item in group]
+        bleu = [
+            sacrebleu.sentence_bleu(CAPTIONS[anchor], [CAPTIONS[item]]).score / 100
+            for item in group
+        ]
+        p, q = softmax(cosine, 5.0), softmax(bleu, 5.0)
+        rows.append(sum((a - b) ** 2 for a, b in zip(p, q, strict=True)) / 3)
+    assert float(loss.detach()) == pytest.approx(sum(rows) / 3, rel=1e-3)
+
+
+def softmax(scores: list[float], tau: float) -> list[float]:
+    powers = [math.exp(tau * score) for score in scores]
+    return [power / sum(powers) for power in powers]

@@ -1,0 +1,86 @@
+"""Settings in layers."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+
+from crawler.errors import UserError
+from crawler.options import layered, read_toml, refuse_unknown_sections
+
+
+@dataclass(frozen=True)
+class Cut:
+    sample_rate: int = 16_000
+    codec: Literal["flac", "wav"] = "flac"
+
+
+@dataclass(frozen=True)
+class Config:
+    workers: int = 2
+    delay_s: float = 1.0
+    contact: str | None = None
+    keep: bool = True
+    seeds: tuple[str, ...] = ()
+    folder: Path | None = None
+    fractions: tuple[float, ...] = (0.8, 0.2)
+    cut: Cut = field(default_factory=Cut)
+
+
+def test_each_layer_covers_the_one_before() -> None:
+    toml = {"fetch": {"workers": 3, "delay_s": 2, "cut": {"codec": "wav"}}}
+    environment = {"EARSCRIBE_FETCH_DELAY_S": "4.5", "EARSCRIBE_FETCH_CUT_SAMPLE_RATE": "8000"}
+    flags = {"workers": 5, "contact": None}
+    config = layered(Config(), "fetch", toml=toml, environment=environment, flags=flags)
+    assert config == Config(workers=5, delay_s=4.5, cut=Cut(8000, "wav"))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "read"),
+    [
+        ("keep", "false", False),
+        ("seeds", "a,b", ("a", "b")),
+        ("fractions", "0.5,0.5", (0.5, 0.5)),
+        ("folder", "/x", Path("/x")),
+        ("contact", "a@b.example", "a@b.example"),
+        ("delay_s", "3", 3.0),
+    ],
+)
+def test_the_environment_is_read_as_the_field_is_typed(name: str, value: str, read: Any) -> None:
+    environment = {f"EARSCRIBE_FETCH_{name.upper()}": value}
+    assert getattr(layered(Config(), "fetch", environment=environment), name) == read
+
+
+@pytest.mark.parametrize(
+    ("values", "line"),
+    [
+        ({"wrkers": 1}, "unknown key 'wrkers' .did you mean workers.*known: workers, delay_s"),
+        ({"workers": "many"}, "workers = 'many' is not allowed: give int"),
+        ({"workers": 2.5}, "workers = 2.5 is not allowed: give int"),
+        ({"workers": True}, "workers = True is not allowed: give int"),
+        ({"keep": "maybe"}, "keep = 'maybe' is not allowed: give bool"),
+        ({"cut": {"codec": "mp3"}}, r"\[fetch.cut\] codec = 'mp3'.*one of flac, wav"),
+        ({"cut": {"rate": 1}}, r"\[fetch.cut\]: unknown key 'rate'"),
+        ({"cut": 3}, "cut = 3 is not allowed"),
+    ],
+)
+def test_a_wrong_setting_is_told_with_what_is_allowed(values: dict[str, Any], line: str) -> None:
+    with pytest.raises(UserError, match=line):
+        layered(Config(), "fetch", toml={"fetch": values}, environment={})
+
+
+def test_a_section_that_is_no_table_is_told() -> None:
+    with pytest.raises(UserError, match=r"\[fetch\] is 3"):
+        layered(Config(), "fetch", toml={"fetch": 3}, environment={})
+
+
+def test_unknown_sections_and_missing_or_broken_files(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="unknown section 'fetsh' .did you mean fetch"):
+        refuse_unknown_sections({"fetsh": {}}, ("crawl", "fetch"))
+    with pytest.raises(UserError, match="no configuration file"):
+        read_toml(tmp_path / "none.toml")
+    (tmp_path / "broken.toml").write_text("[fetch\n")
+    with pytest.raises(UserError, match="broken.toml is not TOML"):
+        read_toml(tmp_path / "broken.toml")
+    assert read_toml(None) == {}

@@ -1,0 +1,224 @@
+"""Texts x recordings: every one ends in a row, and the row says where its music lies."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from crawler.errors import UserError
+from crawler.items import Movement, Note, Part, Person, Recording, Work, write_works
+from dataset.index import load_pairs, write_pairs
+from dataset.pairing import (
+    PairConfig,
+    count_players,
+    ensemble_of,
+    mode_of,
+    opus_of,
+    pair,
+    pair_work,
+    year_of,
+)
+from dataset.schema import Pair
+
+TEXT = (
+    "The first movement begins in unison. The slow movement is a song for the viola. "
+    "The Menuetto is rough, and the finale, a Presto, follows without a break."
+)
+
+
+def part(
+    number: int | None, video: str, start: float | None = None, end: float | None = None
+) -> Part:
+    return Part(
+        video_id=f"{video}{number or 0}",
+        youtube_id=video,
+        url=f"/watch?v={video}",
+        movement=number,
+        start_s=start,
+        end_s=end,
+    )
+
+
+def recording(*parts: Part) -> Recording:
+    key = parts[0].video_id if parts else "none"
+    return Recording(recording_id=key, performers=("A Quartet",), parts=parts)
+
+
+FILES = recording(*(part(n, f"onePerFile{n}") for n in (1, 2, 3, 4)))
+OFFSETS = recording(
+    part(1, "offsetsOff1", 0.0, 31.0),
+    part(2, "offsetsOff1", 33.0, 60.0),
+    part(3, "offsetsOff1", 62.0, 90.0),
+    part(4, "offsetsOff1", 92.0),
+)
+WHOLE = recording(part(0, "wholeWorkID"))
+
+
+def work(*recordings: Recording, text: str = TEXT, credit: str | None = None) -> Work:
+    names = ("Allegro", "Larghetto", "Menuetto. Allegretto", "Finale. Presto")
+    return Work(
+        work_id="A-Person-String-Quartet",
+        page_url="/chamber-music/A-Person-String-Quartet/",
+        composer=Person(name="A Person"),
+        title="String Quartet No. 2 in d minor, Op. 8, No. 3",
+        key="d minor",
+        instrumentation="2 violins, viola and cello",
+        movements=tuple(Movement(number=n, name=name) for n, name in enumerate(names, 1)),
+        facts={"Composed": "1824-1826 (age 17-19)"},
+        recordings=recordings,
+        notes=(Note(source="Ours", text=text, credit=credit),),
+    )
+
+
+def rows(*recordings: Recording) -> list[Pair]:
+    return pair_work(work(*recordings), PairConfig())
+
+
+def test_every_text_meets_every_recording_once() -> None:
+    found = rows(FILES, OFFSETS, WHOLE)
+    assert [row.movements for row in found[::3]] == [(1,), (2,), (3, 4)]
+    assert len(found) == 9 == len({row.pair_id for row in found})
+    assert [row.text_index for row in found] == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+
+
+def test_offsets_of_the_page_become_bounds() -> None:
+    first, second, both = rows(OFFSETS)
+    assert (first.start_s, first.end_s, first.bounds_source) == (0.0, 31.0, "page")
+    assert (second.start_s, second.end_s, second.bounds_source) == (33.0, 60.0, "page")
+    assert (both.start_s, both.end_s, both.bounds_source) == (62.0, None, "page")
+    assert {row.status for row in (first, second, both)} == {"pending"}
+
+
+def test_a_file_a_movement_is_taken_whole() -> None:
+    first, second, both = rows(FILES)
+    assert [first.bounds_source, second.bounds_source] == ["file", "file"]
+    assert (second.source_url, second.start_s) == ("/watch?v=onePerFile2", None)
+    assert (both.status, both.filter_reason) == ("filtered", "movements_in_two_files")
+
+
+def test_a_whole_work_has_unknown_bounds_until_it_is_fetched() -> None:
+    assert [(row.bounds_source, row.status) for row in rows(WHOLE)] == [("unknown", "pending")] * 3
+    alone = dataclasses.replace(
+        work(WHOLE, text="The only movement is an Allegro."),
+        movements=(Movement(number=1, name="Allegro"),),
+    )
+    assert [row.bounds_source for row in pair_work(alone, PairConfig())] == ["file"]
+
+
+def test_one_file_for_several_parts_without_times_has_unknown_bounds() -> None:
+    shared = recording(*(part(n, "sharedVideo") for n in (1, 2, 3, 4)))
+    assert {row.bounds_source for row in rows(shared)} == {"unknown"}
+
+
+@pytest.mark.parametrize(
+    ("found", "reason"),
+    [
+        (recording(), "movement_not_recorded"),
+        (recording(part(2, "onlySecond1")), "movement_not_recorded"),
+        (recording(part(None, "notSaidWhat")), "movement_not_recorded"),
+        (recording(part(0, "wholePart01"), part(0, "wholePart02")), "work_in_several_files"),
+        (recording(part(1, "firstHalf01"), part(1, "firstHalf02")), "movement_in_several_files"),
+    ],
+)
+def test_what_has_no_stretch_is_counted_with_its_reason(found: Recording, reason: str) -> None:
+    first = rows(found)[0]
+    assert (first.status, first.filter_reason) == ("filtered", reason)
+
+
+def test_two_parts_of_a_movement_in_one_file_are_joined() -> None:
+    split = recording(part(1, "twoParts123", 0.0, 20.0), part(1, "twoParts123", 20.0, 41.0))
+    assert (rows(split)[0].start_s, rows(split)[0].end_s) == (0.0, 41.0)
+
+
+def test_facts_of_a_row() -> None:
+    row = rows(FILES)[1]
+    assert row.movement_name == "Larghetto"
+    assert row.tempo_class == "slow"
+    assert (row.mode, row.key, row.year, row.ensemble) == ("minor", "d minor", 1826, "quartet")
+    assert row.opus == "Op. 8, No. 3"
+    assert row.caption == row.caption_raw == "The slow movement is a song for the viola."
+    assert (row.text_rights, row.redistributable) == ("unknown", False)
+    ours = pair_work(work(FILES, credit="© The authors. CC0 1.0."), PairConfig())[0]
+    assert (ours.text_rights, ours.redistributable) == ("© The authors. CC0 1.0.", True)
+    theirs = pair_work(work(FILES, credit="© Edition X. All rights reserved."), PairConfig())[0]
+    assert not theirs.redistributable
+
+
+@pytest.mark.parametrize(
+    ("title", "key", "instrumentation", "ensemble", "mode", "opus"),
+    [
+        ("Piano Trio in E-flat major, Op. 1, No. 1", None, None, "trio", "major", "Op. 1, No. 1"),
+        ("Lyric Suite", None, "2 violins, viola and cello", "quartet", None, None),
+        ("Serenade, K. 525", "G major", "two violins, viola", "trio", "major", "K. 525"),
+        ("Four Pieces", "a minor", None, None, "minor", None),
+        ("Grande Trioletta", None, "12 cellos", None, None, None),
+    ],
+)
+def test_music_columns_from_titles(
+    title: str, key: str | None, instrumentation: str | None,
+    ensemble: str | None, mode: str | None, opus: str | None,
+) -> None:  # fmt: skip
+    one = dataclasses.replace(work(), title=title, key=key, instrumentation=instrumentation)
+    assert (ensemble_of(one), mode_of(one), opus_of(title)) == (ensemble, mode, opus)
+
+
+def test_players_and_years() -> None:
+    assert count_players("violin, 2 violas, cello and piano") == 5
+    assert count_players("") == 0
+    assert year_of(dataclasses.replace(work(), facts={})) is None
+    assert year_of(dataclasses.replace(work(), facts={"Composed": "c. 1800 (age 31-32)"})) == 1800
+
+
+def test_two_notes_of_one_source_keep_their_identities_apart() -> None:
+    twice = dataclasses.replace(work(FILES), notes=work().notes * 2)
+    found = pair_work(twice, PairConfig())
+    assert len({row.pair_id for row in found}) == len(found) == 6
+
+
+def test_thresholds_filter_and_say_why() -> None:
+    unsure = pair_work(work(FILES), PairConfig(min_align_score=1.0))
+    assert unsure[0].filter_reason == "unsure_movement"
+    short = pair_work(work(FILES, text="The finale: Presto."), PairConfig(min_words=10))
+    assert short[0].filter_reason == "short_text"
+    with pytest.raises(UserError, match=r"min_align_score 2 is not in 0..1"):
+        PairConfig(min_align_score=2)
+
+
+def test_the_stage_counts_every_row_and_does_its_work_once(tmp_path: Path) -> None:
+    write_works(tmp_path / "works.jsonl", [work(FILES, OFFSETS)])
+    summary = pair(tmp_path, PairConfig())
+    assert summary.counts == {"filtered: movements_in_two_files": 1, "pending": 5}
+    assert (summary.total, summary.work_done) == (6, 6)
+    before = (tmp_path / "pairs.parquet").read_bytes()
+    again = pair(tmp_path, PairConfig())
+    assert (again.work_done, again.counts) == (0, summary.counts)
+    assert (tmp_path / "pairs.parquet").read_bytes() == before
+
+
+def test_a_clip_stays_with_its_pair_while_it_is_asked_for_alike(tmp_path: Path) -> None:
+    write_works(tmp_path / "works.jsonl", [work(OFFSETS, WHOLE)])
+    pair(tmp_path, PairConfig())
+    index = tmp_path / "pairs.parquet"
+    cut = {"status": "ok", "stage": "cut", "clip_id": "c", "sha256": "s", "num_samples": 9}
+    kept = [dataclasses.replace(row, **cut) for row in load_pairs(index)]
+    kept = [
+        dataclasses.replace(row, start_s=1.0, end_s=9.0, bounds_source="chapter")
+        if row.bounds_source == "unknown"
+        else row
+        for row in kept
+    ]
+    write_pairs(index, kept)
+    pair(tmp_path, PairConfig())
+    assert load_pairs(index) == sorted(kept, key=lambda row: row.pair_id)
+
+    moved = dataclasses.replace(OFFSETS.parts[0], end_s=30.0)
+    changed = dataclasses.replace(OFFSETS, parts=(moved, *OFFSETS.parts[1:]))
+    write_works(tmp_path / "works.jsonl", [work(changed, WHOLE)])
+    pair(tmp_path, PairConfig())
+    states = {row.movements: row.status for row in load_pairs(index) if row.start_s != 1.0}
+    assert states == {(1,): "pending", (2,): "ok", (3, 4): "ok"}
+
+
+def test_no_works_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="run `earscribe crawl`"):
+        pair(tmp_path, PairConfig())
