@@ -5,6 +5,7 @@ import functools
 import inspect
 import json
 import logging
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -19,6 +20,10 @@ import typer
 from crawler.errors import UserError
 from crawler.options import layered, read_toml, refuse_unknown_sections
 from crawler.summary import Progress, Summary
+
+# OpenMP's threads would spin while they wait, seven times slower beside any other work; read
+# when torch is imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 DONE, MENDABLE, USAGE, VIOLATIONS, INCOMPLETE = 0, 1, 2, 3, 75  # exit codes
 SECTIONS = ("crawl", "pair", "fetch", "split", "train", "generate")  # tables of --config
