@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -131,10 +131,20 @@ def work_from_dict(row: Mapping[str, Any]) -> Work:
 def write_works(path: Path, works: Iterable[Work]) -> int:
     """Write works.jsonl, sorted by work_id, in one atomic step; returns the number of works."""
     ordered = sorted(works, key=lambda work: work.work_id)
-    head = json.dumps({"earscribe_works": WORKS_VERSION, "works": len(ordered)})
-    lines = [head, *(json.dumps(work_to_dict(work), ensure_ascii=False) for work in ordered)]
+    return _write_lines(path, "works", ordered)
+
+
+def write_articles(path: Path, articles: Iterable[Article]) -> int:
+    """Write articles.jsonl, sorted by article_id, as `write_works` does."""
+    ordered = sorted(articles, key=lambda article: article.article_id)
+    return _write_lines(path, "articles", ordered)
+
+
+def _write_lines(path: Path, kind: str, items: Sequence[Work | Article]) -> int:
+    head = json.dumps({f"earscribe_{kind}": WORKS_VERSION, kind: len(items)})
+    lines = [head, *(json.dumps(work_to_dict(item), ensure_ascii=False) for item in items)]
     write_atomic(path, ("\n".join(lines) + "\n").encode())
-    return len(ordered)
+    return len(items)
 
 
 def read_works(path: Path) -> list[Work]:
@@ -144,7 +154,7 @@ def read_works(path: Path) -> list[Work]:
     """
     if not path.is_file():
         raise UserError(f"no works at {path}: run `earscribe crawl` or `earscribe import` first")
-    head, *lines = path.read_text(encoding="utf-8").splitlines()
+    head, *lines = path.read_text(encoding="utf-8").rstrip("\n").split("\n")
     version = json.loads(head).get("earscribe_works")
     if version != WORKS_VERSION:
         raise SchemaVersionError(

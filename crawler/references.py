@@ -11,6 +11,7 @@ Named = tuple[str, str]  # (name of the value or "", the value)
 
 YOUTUBE_ID = re.compile(r"[\w-]{11}", re.ASCII)
 NUMBER = re.compile(r"\d{1,6}(\.\d{1,6})?", re.ASCII)
+VALUE = re.compile(rf"|{NUMBER.pattern}|{YOUTUBE_ID.pattern}\d{{0,2}}", re.ASCII)
 ARGUMENT = re.compile(r"'([^']*)'|\"([^\"]*)\"|([\w.-]+)", re.ASCII)
 CARRIERS = re.compile(r"\{[^{}]*\}|\[[^\[\]{}]*\]|\([^(){}\[\]]*\)")  # flat ones, in a script
 LINK = re.compile(r"(?:[?&]v=|youtu\.be/|/embed/)([\w-]{11})(\d{0,2})(?![\w-])", re.ASCII)
@@ -69,8 +70,8 @@ def _is_suffix(text: str) -> bool:
 
 def _reference(youtube_id: str, video_id: str, rest: Sequence[Named]) -> Reference:
     details = {hint: value for name, value in rest for hint in HINTS if hint in name.lower()}
-    if not details and len(rest) in (3, 4):
-        values = [value for _, value in rest]
+    values = [value for _, value in rest if VALUE.fullmatch(value)]
+    if not details and len(values) in (3, 4):
         details = dict(zip(HINTS[-len(values) :], values, strict=True))
     movement = video_id[11:] or details.get("mov", "")
     start_s, end_s = (_seconds(details.get(name)) for name in ("start", "end"))
@@ -93,25 +94,23 @@ def _carried(root: _Element) -> Iterator[list[Named]]:
     for element in root.iter("*"):
         named = [(str(name), str(value).strip()) for name, value in element.attrib.items()]
         yield [(name, value) for name, value in named if name.startswith("data-")]
-        yield from (_arguments(value) for name, value in named if name.startswith("on"))
+        calls = (value for name, value in named if name.startswith("on"))
+        yield from (_arguments(call.partition("(")[2]) for call in calls)
         if element.tag == "script":
             yield from map(_flat_values, CARRIERS.findall(element.text or ""))
 
 
-def _arguments(call: str) -> list[Named]:
-    inside = call.partition("(")[2]
+def _arguments(inside: str) -> list[Named]:
     return [("", quoted or double or bare) for quoted, double, bare in ARGUMENT.findall(inside)]
 
 
 def _flat_values(text: str) -> list[Named]:
-    if text.startswith("("):
-        return _arguments(text)
+    if not text.startswith("{"):
+        return _arguments(text[1:-1])
     try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
+        return [(name, str(item).strip()) for name, item in json.loads(text).items()]
+    except ValueError:
         return []
-    items = value.items() if isinstance(value, dict) else (("", item) for item in value)
-    return [(str(name), str(item).strip()) for name, item in items]
 
 
 def _links(root: _Element) -> Iterator[str]:

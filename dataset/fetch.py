@@ -33,7 +33,7 @@ from dataset.bounds import Refusal, Request, request_clip
 from dataset.index import PAIRS_NAME, load_pairs, write_pairs
 from dataset.pairing import count_states
 from dataset.schema import ErrorClass, Pair, stable_id
-from dataset.sources import SourceConfig, SourceError, fetch_source
+from dataset.sources import SourceConfig, SourceError, fetch_source, hang_up
 
 logger = logging.getLogger(__name__)
 
@@ -203,6 +203,7 @@ class Fetching:
                         finished += 1
                         self.drop_source(job.key)
                         progress(finished, total)
+        hang_up()
 
     def next_job(self, key: str) -> Job | None:
         """What is to be done next for a source; None when nothing is."""

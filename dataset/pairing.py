@@ -115,7 +115,7 @@ def count_states(pairs: Iterable[Pair]) -> dict[str, int]:
     counts: Counter[str] = Counter()
     for row in pairs:
         why = row.error_class if row.status == State.FAILED else row.filter_reason
-        counts[f"{row.status}: {why}" if why else row.status] += 1
+        counts[f"{row.status}: {why}" if why else str(row.status)] += 1
     return dict(sorted(counts.items()))
 
 

@@ -57,15 +57,17 @@ def histogram(
     axis = _Axis(first * step, (first + len(counts)) * step, step, max(counts))
     ordered = sorted(values)
     summary = (
-        f"{len(values):,} values from {_number(ordered[0])} to {_number(ordered[-1])} {unit}, "
+        f"{len(values):,} values from {_number(ordered[0])} to {_number(ordered[-1], unit)}, "
         f"median {_number(ordered[len(ordered) // 2])}"
     )
-    note = "" if band is None else f'<br><span class="key">▒</span> {escape(band.label)}'
+    shade = _shade(axis, band)
+    key = '<span class="key">▒</span> ' if shade else "Not on this axis: "
+    note = "" if band is None else f"<br>{key}{escape(band.label)}"
     return (
         f"<figure><figcaption>{escape(title)}</figcaption>"
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}: '
         f'{escape(summary)}">'
-        f"{_shade(axis, band)}{_columns(axis, counts, unit)}{_ticks(axis, unit)}</svg>"
+        f"{shade}{_columns(axis, counts, unit)}{_ticks(axis, unit)}</svg>"
         f'<p class="quiet">{escape(summary)}{note}</p></figure>'
     )
 
@@ -108,7 +110,7 @@ def _columns(axis: _Axis, counts: Sequence[int], unit: str) -> str:
     for position, count in enumerate(counts):
         low = axis.low + position * axis.step
         left, right, top = axis.x(low), axis.x(low + axis.step), axis.y(count)
-        label = f"{_number(low)} to {_number(low + axis.step)} {unit}: {count:,}"
+        label = f"{_number(low)} to {_number(low + axis.step, unit)}: {count:,}"
         shapes.append(
             f'<rect class="column" x="{left + 0.5:.1f}" y="{top:.1f}" '
             f'width="{max(0.5, right - left - 1):.1f}" height="{HEIGHT - BOTTOM - top:.1f}">'
@@ -127,7 +129,7 @@ def _ticks(axis: _Axis, unit: str) -> str:
         f"{_number(place)}</text>"
         for place in places[:-1]
     )
-    last = f"{_number(places[-1])} {unit}"
+    last = escape(_number(places[-1], unit))
     return (
         f'<line class="axis" x1="{LEFT}" y1="{base}" x2="{WIDTH - RIGHT}" y2="{base}"/>{labels}'
         f'<text x="{min(axis.x(places[-1]), WIDTH - 2):.1f}" y="{base + 15}" '
@@ -137,9 +139,10 @@ def _ticks(axis: _Axis, unit: str) -> str:
     )
 
 
-def _number(value: float) -> str:
+def _number(value: float, unit: str = "") -> str:
     """At most three digits after the point, none that says nothing."""
-    return f"{value:,.3f}".rstrip("0").rstrip(".") if value % 1 else f"{value:,.0f}"
+    shown = f"{value:,.3f}".rstrip("0").rstrip(".") if value % 1 else f"{value:,.0f}"
+    return f"{shown} {unit}".rstrip()
 
 
 def bars(title: str, counts: Mapping[str, int], most: int = 12) -> str:
@@ -168,13 +171,14 @@ def bar_list(counts: Mapping[str, int]) -> str:
 
 def spectrogram(samples: NDArray[np.float32], sample_rate: int) -> bytes:
     """PNG of 480 x 96 log-frequency cells, in dB below the loudest; (num_samples,) mono."""
-    n_fft, columns, rows = 1024, 480, 96
+    n_fft, columns, rows = 2048, 480, 96
     padded = np.pad(samples.astype(np.float64), n_fft // 2)
     starts = np.linspace(0, len(padded) - n_fft, columns).astype(int)
     frames = np.stack([padded[start : start + n_fft] for start in starts])
     power = np.abs(np.fft.rfft(frames * np.hanning(n_fft), axis=1)) ** 2  # (columns, bins)
     edges = np.geomspace(60.0, sample_rate / 2, rows + 1) * n_fft / sample_rate
-    cells = [power[:, int(a) : max(int(a) + 1, int(b))].mean(axis=1) for a, b in pairwise(edges)]
+    spans = pairwise(edges.round().astype(int))  # bin k reaches from k - 1/2 to k + 1/2
+    cells = [power[:, low : max(low + 1, high)].mean(axis=1) for low, high in spans]
     level = 10 * np.log10(np.stack(cells[::-1]) + 1e-12)  # (rows, columns), high notes on top
     shade = np.clip((level - level.max()) / -FLOOR_DB + 1, 0, 1)
     return png((shade * 255).astype(np.uint8))

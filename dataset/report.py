@@ -144,7 +144,8 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[object]], total: bool = 
         cells = "".join(f"<td{m}>{c}</td>" for m, c in zip(marks, shown, strict=True))
         last = total and position == len(lines) - 1
         body += f"<tr{' class=sum' if last else ''}>{cells}</tr>\n"
-    return f"<table>\n<thead><tr>{titles}</tr></thead>\n<tbody>\n{body}</tbody>\n</table>"
+    table = f"<table>\n<thead><tr>{titles}</tr></thead>\n<tbody>\n{body}</tbody>\n</table>"
+    return f'<div class="scroll">{table}</div>'
 
 
 def _is_number(cell: object) -> bool:
@@ -289,17 +290,21 @@ def choose_samples(rows: Iterable[Row], number: int) -> list[Row]:
 
 def _sample(data: Path, row: Row) -> str:
     movement = ", ".join(map(str, row["movements"]))
-    title = f"{row['composer']}: {row['title']}" + (f", {row['opus']}" if row["opus"] else "")
+    opus_number = row["opus"] if row["opus"] and row["opus"] not in row["title"] else None
+    title = f"{row['composer']}: {row['title']}" + (f", {opus_number}" if opus_number else "")
     which = f"Movement {movement}" if movement else "Whole work"
     name = f" – {row['movement_name']}" if row["movement_name"] else ""
     players = f"Played by {', '.join(row['performers'])}. " if row["performers"] else ""
     length_s = row["num_samples"] / row["sample_rate"]
+    small = (
+        f"{players}{length_s:.1f} s. Text: {row['note_source']}; rights: "
+        f"{row['text_rights'].rstrip('.')}. Pair {row['pair_id']}."
+    )
     return (
         f'<article class="sample">{_player(data, row, title)}'
         f"<blockquote>{escape(row['caption'])}</blockquote>"
         f"<p><b>{escape(title)}</b><br>{escape(which + name)}</p>"
-        f'<p class="quiet">{escape(players)}{length_s:.1f} s. Text: {escape(row["note_source"])}; '
-        f"rights: {escape(row['text_rights'])}. Pair {escape(row['pair_id'])}.</p></article>\n"
+        f'<p class="quiet">{escape(small)}</p></article>\n'
     )
 
 
@@ -353,9 +358,10 @@ def _rebuild(facts: _Facts) -> str:
         ],
     )
     config = f"<p>with this for a split in the file of <code>--config</code>:</p>\n{definitions}\n"
+    why = "" if free == len(facts.ok) else "Some of it may not be passed on; instead of a copy, "
     return (
-        "<p>The music and most of the prose may not be passed on; the corpus is made anew from "
-        "its sources. Each command can be stopped and given again.</p>\n"
+        f"<p>{why}these commands make the corpus anew from its sources. Each of them can be "
+        "stopped and given again.</p>\n"
         f"<pre>{commands}</pre>\n{config if definitions else ''}{facts_table}"
     )
 

@@ -6,6 +6,7 @@ import re
 import socket
 import threading
 import time
+import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,11 +27,11 @@ logger = logging.getLogger(__name__)
 CLASSES = (  # the first pattern that a message fits says its class
     (r"no space left", ErrorClass.DISK_FULL),
     (r"http error 429|too many requests|rate.?limit|not a bot", ErrorClass.RATE_LIMITED),
+    (r"http error 5\d\d", ErrorClass.SERVER_ERROR),
     (r"private video|video is private", ErrorClass.PRIVATE),
     (r"in your (country|location)|geo.?restrict|http error 451", ErrorClass.GEO),
     (r"sign in|log ?in|members.only|confirm your age|http error 401", ErrorClass.LOGIN),
     (r"http error (404|410)|unavailable|removed|no longer|terminated|not exist", ErrorClass.GONE),
-    (r"http error 5\d\d", ErrorClass.SERVER_ERROR),
     (r"larger than max-filesize|longer than", ErrorClass.TOO_LONG),
     (r"requested format is not available|no video formats|no audio", ErrorClass.NO_AUDIO),
     (r"unsupported url|refused address|not a valid url", ErrorClass.NOT_MEDIA),
@@ -125,6 +126,7 @@ class Quiet:
 
 
 threads = threading.local()  # one downloader a thread: making one costs 80 ms
+downloaders: weakref.WeakSet[Downloader] = weakref.WeakSet()  # of all threads
 
 
 def fetch_source(
@@ -206,8 +208,15 @@ def thread_downloader(config: SourceConfig) -> Downloader:
     if getattr(threads, "config", None) != config:
         threads.config = config
         threads.downloader = Downloader(options(config), config.allow_loopback)
+        downloaders.add(threads.downloader)
     downloader: Downloader = threads.downloader
     return downloader
+
+
+def hang_up() -> None:
+    """Close the connections that downloaders keep open for their next request."""
+    for downloader in list(downloaders):
+        downloader.close()
 
 
 def options(config: SourceConfig) -> dict[str, Any]:
@@ -248,9 +257,10 @@ def classified(error: Exception) -> SourceError:
     if isinstance(inner, SourceError):
         return inner
     message = re.sub(r"\x1b\[[\d;]*m", "", str(error)).removeprefix("ERROR: ")
+    message = " ".join(message.split())
     retry_after = inner.response.headers.get("Retry-After") if inner is not None else None
     seconds = float(retry_after) if retry_after and retry_after.isdigit() else None
-    return SourceError(class_of(message), message.splitlines()[0], seconds)
+    return SourceError(class_of(message), message, seconds)
 
 
 def class_of(message: str) -> ErrorClass:

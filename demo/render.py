@@ -9,22 +9,26 @@ the audio is part of the repository. It needs the `fluidsynth` command and Fluid
 """
 
 import argparse
+import bisect
 import csv
 import itertools
 import json
 import math
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import mean, mode
 from typing import Any
 
 import av
 import mido
 import numpy as np
+import soundfile
 
 from crawler.errors import UserError
 from crawler.files import atomic_path, write_atomic
@@ -66,10 +70,10 @@ RENDERINGS = {  # by the first performer named on the page
 
 @dataclass(frozen=True, slots=True, order=True)
 class Tone:
-    """One sounding note; times in seconds from the beginning of the excerpt."""
+    """One sounding note; times in ticks of its file, or in seconds of its excerpt."""
 
-    start_s: float
-    end_s: float
+    start: float
+    end: float
     part: int  # 0-based, index into PARTS
     pitch: int  # MIDI number
     velocity: int  # 1..127
@@ -80,6 +84,7 @@ class Excerpt:
     """The beginning of a movement, up to a bar line."""
 
     tones: tuple[Tone, ...]
+    key: str  # of the movement: "F-sharp minor"
     music_s: float  # until the last bar line
     metre: str  # "3/4", the one that lasts longest
     quarter_bpm: float  # mean over the excerpt
@@ -90,26 +95,6 @@ class Excerpt:
 
 
 # ------------------------------------------------------------------------------------ the score
-
-
-def read_tones(midi: mido.MidiFile, clock: "Clock") -> list[Tone]:
-    """All tones of a file, one track a part after the conductor's."""
-    tones = []
-    for part, track in enumerate(midi.tracks[1:]):
-        sounding: dict[int, tuple[int, int]] = {}
-        tick = 0
-        for message in track:
-            tick += message.time
-            if message.type not in {"note_on", "note_off"}:
-                continue
-            if begun := sounding.pop(message.note, None):
-                start, velocity = begun
-                tones.append(
-                    Tone(clock.second(start), clock.second(tick), part, message.note, velocity)
-                )
-            if message.type == "note_on" and message.velocity:
-                sounding[message.note] = (tick, message.velocity)
-    return sorted(tones)
 
 
 class Clock:
@@ -129,82 +114,95 @@ class Clock:
 
     def second(self, tick: int) -> float:
         """Second at which a tick falls."""
-        since, second, tempo = next(t for t in reversed(self.tempi) if t[0] <= tick)
+        since, second, tempo = self.tempi[bisect.bisect(self.tempi, (tick, math.inf)) - 1]
         return second + (tick - since) / self.ticks_per_quarter * tempo / 1e6
 
-    def bars(self) -> Iterator[tuple[float, float, str, float]]:
-        """Start and end in seconds, metre, and length in quarters, of each bar in turn."""
-        ends = [tick for tick, _, _ in self.metres[1:]] + [self.metres[-1][0] + 10**7]
+    def bar_lines(self) -> Iterator[tuple[int, str]]:
+        """The tick at which each bar ends, and its metre ("3/4"); endless."""
+        ends = [*(tick for tick, _, _ in self.metres[1:]), sys.maxsize]
         for (tick, numerator, denominator), end in zip(self.metres, ends, strict=True):
             bar = self.ticks_per_quarter * 4 * numerator // denominator
-            for start in range(tick, end, bar):
-                stop = min(start + bar, end)
-                yield (
-                    self.second(start),
-                    self.second(stop),
-                    f"{numerator}/{denominator}",
-                    (stop - start) / self.ticks_per_quarter,
-                )
+            while tick < end:
+                tick = min(tick + bar, end)
+                yield tick, f"{numerator}/{denominator}"
 
 
-def cut_excerpt(midi: mido.MidiFile, start_s: float, end_s: float) -> Excerpt:
+def read_tones(midi: mido.MidiFile) -> list[Tone]:
+    """All tones of a file, times in ticks; one track a part after the conductor's."""
+    tones = []
+    for part, track in enumerate(midi.tracks[1:]):
+        sounding: dict[int, tuple[int, int]] = {}
+        tick = 0
+        for message in track:
+            tick += message.time
+            if message.type not in {"note_on", "note_off"}:
+                continue
+            if begun := sounding.pop(message.note, None):
+                tones.append(Tone(begun[0], tick, part, message.note, begun[1]))
+            if message.type == "note_on" and message.velocity:
+                sounding[message.note] = (tick, message.velocity)
+    return sorted(tones)
+
+
+def cut_excerpt(midi: mido.MidiFile, start_s: float, end_s: float, key: str) -> Excerpt:
     """The beginning of the movement that lies between two times of the file, in seconds."""
     clock = Clock(midi)
-    tones = [tone for tone in read_tones(midi, clock) if start_s - 1e-3 <= tone.start_s < end_s]
-    origin = tones[0].start_s
-    bars = list(
-        itertools.takewhile(
-            lambda bar: bar[1] <= min(end_s, origin + MAX_MUSIC_S) + 1e-3,
-            (bar for bar in clock.bars() if bar[1] > origin + 1e-3),
+    tones = [
+        tone for tone in read_tones(midi) if start_s - 1e-3 <= clock.second(int(tone.start)) < end_s
+    ]
+    first = int(tones[0].start)
+    origin_s = clock.second(first)
+    last_s = min(end_s, origin_s + MAX_MUSIC_S) + 1e-3
+    bars = [
+        bar
+        for bar in itertools.takewhile(
+            lambda bar: clock.second(bar[0]) <= last_s, clock.bar_lines()
         )
-    )
-    stop = choose_end(tones, [bar[1] for bar in bars if bar[1] >= origin + MIN_MUSIC_S], origin)
-    played = [bar for bar in bars if bar[1] <= stop]
-    metres: dict[str, float] = defaultdict(float)
-    for start, end, metre, _ in played:
-        metres[metre] += end - start
-    seconds = stop - max(played[0][0], origin)
-    lost = max(0.0, origin - played[0][0]) / (played[0][1] - played[0][0]) * played[0][3]
+        if bar[0] > first
+    ]
+    lines = [line for line, _ in bars if clock.second(line) >= origin_s + MIN_MUSIC_S]
+    stop = choose_end(tones, lines, clock)
+    music_s = clock.second(stop) - origin_s
+    within = [tone for tone in tones if tone.start < stop]
     return Excerpt(
         tones=tuple(
-            Tone(
-                tone.start_s - origin,
-                min(tone.end_s, stop) - origin,
-                tone.part,
-                tone.pitch,
-                tone.velocity,
+            replace(
+                tone,
+                start=clock.second(int(tone.start)) - origin_s,
+                end=min(clock.second(int(tone.end)) - origin_s, music_s),
             )
-            for tone in tones
-            if tone.start_s < stop - 1e-3
+            for tone in within
         ),
-        music_s=stop - origin,
-        metre=max(metres, key=metres.__getitem__),
-        quarter_bpm=round((sum(bar[3] for bar in played) - lost) / seconds * 60, 1),
+        key=key,
+        music_s=music_s,
+        metre=mode(metre for line, metre in bars if line <= stop),
+        quarter_bpm=round((stop - first) / clock.ticks_per_quarter / music_s * 60, 1),
     )
 
 
-def choose_end(tones: Sequence[Tone], bar_lines: Sequence[float], origin: float) -> float:
-    """The bar line over which the fewest tones are held, near the wished length."""
+def choose_end(tones: Sequence[Tone], lines: Sequence[int], clock: Clock) -> int:
+    """The bar line, in ticks, over which the fewest tones are held, near the wished length."""
+    wished_s = clock.second(int(tones[0].start)) + BEST_MUSIC_S
+    slack = clock.ticks_per_quarter // 16  # a tone ends a little before or after its value
 
-    def cost(line: float) -> tuple[float, float]:
-        held = sum(tone.start_s < line - 0.05 and tone.end_s > line + 0.05 for tone in tones)
-        return held, abs(line - origin - BEST_MUSIC_S)
+    def cost(line: int) -> tuple[int, float]:
+        held = sum(tone.start < line - slack and tone.end > line + slack for tone in tones)
+        return held, abs(clock.second(line) - wished_s)
 
-    return min(bar_lines, key=cost)
+    return min(lines, key=cost)
 
 
-def read_excerpts(quartets: Path) -> dict[str, dict[int, tuple[Excerpt, Mapping[str, str]]]]:
-    """work_id -> movement number -> excerpt and its row of movements.csv, of the demo set."""
-    ids = {}
-    for row in read_rows(quartets / "quartets.csv"):
-        if row["set"] == "demo":
-            ids[row["id"]] = row["slug"]
-    excerpts: dict[str, dict[int, tuple[Excerpt, Mapping[str, str]]]] = defaultdict(dict)
+def read_excerpts(quartets: Path) -> dict[str, dict[int, Excerpt]]:
+    """work_id -> movement number -> excerpt, of the works of the demo set."""
+    rows = read_rows(quartets / "quartets.csv")
+    slugs = {row["id"]: row["slug"] for row in rows if row["set"] == "demo"}
+    excerpts: dict[str, dict[int, Excerpt]] = defaultdict(dict)
     for row in read_rows(quartets / "movements.csv"):
-        if work_id := ids.get(row["id"]):
+        if slug := slugs.get(row["id"]):
             midi = mido.MidiFile(quartets / "midi" / f"{row['id']}.mid")
-            excerpt = cut_excerpt(midi, float(row["start_s"]), float(row["end_s"]))
-            excerpts[work_id][int(row["movement"])] = (excerpt, row)
+            excerpts[slug][int(row["movement"])] = cut_excerpt(
+                midi, float(row["start_s"]), float(row["end_s"]), row["key"]
+            )
     return excerpts
 
 
@@ -219,37 +217,32 @@ def read_rows(path: Path) -> list[dict[str, str]]:
 # ------------------------------------------------------------------------------------ the facts
 
 
-def describe(work_id: str, excerpt: Excerpt, row: Mapping[str, str]) -> dict[str, Any]:
+def describe(work_id: str, movement: int, excerpt: Excerpt) -> dict[str, Any]:
     """What the score says of an excerpt at its own tempo: a line of facts.json."""
     tones = excerpt.tones
-    by_part = [[tone for tone in tones if tone.part == part] for part in range(len(PARTS))]
-    entries = {
-        name: round(own[0].start_s, 2) if own else None
-        for name, own in zip(PARTS, by_part, strict=True)
-    }
-    heights = {
-        name: round(float(np.mean([tone.pitch for tone in own])), 1) if own else None
-        for name, own in zip(PARTS, by_part, strict=True)
-    }
+    parts = {name: [tone for tone in tones if tone.part == part] for part, name in enumerate(PARTS)}
+    played = {name: own for name, own in parts.items() if own}
+    entries = {name: round(own[0].start, 2) for name, own in played.items()}
+    heights = {name: round(mean(tone.pitch for tone in own), 1) for name, own in played.items()}
     weights = pitch_classes(tones)
     return {
         "work_id": work_id,
-        "movement": int(row["movement"]),
+        "movement": movement,
         "length_s": excerpt.length_s(1.0),
         "music_s": round(excerpt.music_s, 2),
-        "key": row["key"],
-        "mode": row["mode"],
-        "key_fit": round(key_fit(weights, row["key"]), 2),
+        "key": excerpt.key,
+        "mode": excerpt.key.split()[1],
+        "key_fit": round(key_fit(weights, excerpt.key), 2),
         "pitch_classes": [round(float(weight), 3) for weight in weights],
         "metre": excerpt.metre,
         "quarter_bpm": excerpt.quarter_bpm,
         "first_parts": [name for name, entry in entries.items() if entry == 0.0],
-        "entry_s": entries,
-        "highest_part": max(heights, key=lambda name: heights[name] or 0),
+        "entry_s": entries,  # a part that is silent is missing
+        "highest_part": max(heights, key=heights.__getitem__),
         "mean_pitch": heights,
         "notes_per_s": round(len(tones) / excerpt.music_s, 1),
-        "onsets_per_s": round(len({round(t.start_s, 2) for t in tones}) / excerpt.music_s, 1),
-        "velocity_mean": round(float(np.mean([tone.velocity for tone in tones]))),
+        "onsets_per_s": round(len({round(tone.start, 2) for tone in tones}) / excerpt.music_s, 1),
+        "velocity_mean": round(mean(tone.velocity for tone in tones)),
         "velocity_by_5s": velocity_by_5s(tones, excerpt.music_s),
     }
 
@@ -258,7 +251,7 @@ def pitch_classes(tones: Sequence[Tone]) -> np.ndarray:
     """Share of the sounding time of each pitch class, (12,), C first."""
     weights = np.zeros(12)
     for tone in tones:
-        weights[tone.pitch % 12] += tone.end_s - tone.start_s
+        weights[tone.pitch % 12] += tone.end - tone.start
     return weights / weights.sum()
 
 
@@ -275,8 +268,8 @@ def velocity_by_5s(tones: Sequence[Tone], music_s: float) -> list[int | None]:
     """Mean MIDI velocity of the notes that begin in each five seconds; None where none does."""
     means: list[int | None] = []
     for start in range(0, int(music_s), 5):
-        within = [tone.velocity for tone in tones if start <= tone.start_s < start + 5]
-        means.append(round(float(np.mean(within))) if within else None)
+        within = [tone.velocity for tone in tones if start <= tone.start < start + 5]
+        means.append(round(mean(within)) if within else None)
     return means
 
 
@@ -291,12 +284,9 @@ def synthesise(excerpt: Excerpt, rendering: Rendering, sample_rate: int) -> np.n
         write_midi(score, excerpt, rendering, length_s)
         command = ["fluidsynth", "-ni", "-q", "-g", str(GAIN), "-r", str(sample_rate)]
         subprocess.run([*command, "-F", wave, SOUNDFONT, score], check=True, capture_output=True)
-        with av.open(str(wave)) as container:
-            frames = [frame.to_ndarray() for frame in container.decode(audio=0)]
-    stereo = np.concatenate(frames, axis=1).reshape(-1, 2)  # s16, packed
+        rendered = soundfile.read(wave)[0].mean(axis=1)  # (samples, 2) -> (samples,)
     mono = np.zeros(length_s * sample_rate)
-    rendered = stereo.mean(axis=1)[: len(mono)] / 32_768
-    mono[: len(rendered)] = rendered
+    mono[: len(rendered)] = rendered[: len(mono)]
     fade = int(FADE_S * sample_rate)
     mono[-fade:] *= np.linspace(1, 0, fade)
     return mono
@@ -311,7 +301,7 @@ def write_midi(path: Path, excerpt: Excerpt, rendering: Rendering, length_s: int
         track.append(mido.Message("program_change", channel=part, program=program))
         events = []
         for tone in (tone for tone in excerpt.tones if tone.part == part):
-            for second, velocity in ((tone.start_s, tone.velocity), (tone.end_s, 0)):
+            for second, velocity in ((tone.start, tone.velocity), (tone.end, 0)):
                 tick = round(second / rendering.tempo * TICKS_PER_S)
                 events.append((tick, velocity > 0, tone.pitch, velocity))
         now = 0
@@ -335,6 +325,7 @@ def encode(path: Path, samples: np.ndarray) -> None:
         options = {"fflags": "+bitexact"}
         with av.open(str(temporary), "w", format=form, options=options) as container:
             stream = container.add_stream(codec, rate=rate, layout="mono")
+            assert isinstance(stream, av.AudioStream), codec
             stream.bit_rate = bit_rate
             stream.codec_context.flags |= av.codec.context.Flags.bitexact
             frame = av.AudioFrame.from_ndarray(pcm, format="s16", layout="mono")
@@ -352,12 +343,11 @@ def render(quartets: Path, out: Path) -> None:
     media = json.loads((out / "media.json").read_text(encoding="utf-8"))
     for work in read_works(out / "works.jsonl"):
         for recording in work.recordings:
-            own = {number: pair[0] for number, pair in excerpts[work.work_id].items()}
-            render_recording(work, recording, own, out, media)
+            render_recording(work, recording, excerpts[work.work_id], out, media)
     facts = [
-        describe(work_id, excerpt, row)
+        describe(work_id, number, excerpt)
         for work_id, movements in sorted(excerpts.items())
-        for _, (excerpt, row) in sorted(movements.items())
+        for number, excerpt in sorted(movements.items())
     ]
     lines = ",\n".join(json.dumps(fact) for fact in facts)
     write_atomic(out / "facts.json", f"[\n{lines}\n]\n".encode())
@@ -372,38 +362,39 @@ def render_recording(
 ) -> None:
     """Render the files of one recording: the parts of one video share a file."""
     rendering = RENDERINGS[recording.performers[0]]
-    for video, group in itertools.groupby(recording.parts, key=lambda part: part.youtube_id):
-        assert video is not None, "every recording of the demo has a video"
+    for video, group in itertools.groupby(recording.parts, key=lambda part: part.youtube_id or ""):
         parts = list(group)
-        whole = parts[0].movement == 0
-        numbers = [movement.number for movement in work.movements if whole]
-        numbers = numbers or [part.movement or 0 for part in parts]
-        spans = timeline([excerpts[number].length_s(rendering.tempo) for number in numbers])
-        path = out / media[video]["file"]
-        listed = (
-            [(chapter["start_s"], chapter["end_s"]) for chapter in media[video]["chapters"]]
-            if whole
-            else [(part.start_s, part.end_s) for part in parts]
-        )
+        listed = [(part.start_s, part.end_s) for part in parts]
+        numbers = [part.movement or 0 for part in parts]
+        if numbers == [0]:  # the complete work: its movements are known from the chapters
+            listed = [(mark["start_s"], mark["end_s"]) for mark in media[video]["chapters"]]
+            numbers = [movement.number for movement in work.movements]
+        played = [excerpts[number] for number in numbers]
+        spans = timeline([excerpt.length_s(rendering.tempo) for excerpt in played])
         check_bounds(video, listed, spans)
-        rate = CODECS[path.suffix][2]
-        samples = np.zeros(round(spans[-1][1] * rate))
-        for number, (start_s, end_s) in zip(numbers, spans, strict=True):
-            samples[round(start_s * rate) : round(end_s * rate)] = synthesise(
-                excerpts[number], rendering, rate
-            )
-        encode(path, samples)
-        print(f"{path.name}: {spans[-1][1]:.0f} s, peak {np.abs(samples).max():.2f}")
+        render_file(out / media[video]["file"], played, spans, rendering)
+
+
+def render_file(
+    path: Path,
+    excerpts: Sequence[Excerpt],
+    spans: Sequence[tuple[float, float]],
+    rendering: Rendering,
+) -> None:
+    """Render excerpts into one file, each into its span in seconds."""
+    rate = CODECS[path.suffix][2]
+    samples = np.zeros(round(spans[-1][1] * rate))
+    for excerpt, (start_s, end_s) in zip(excerpts, spans, strict=True):
+        played = synthesise(excerpt, rendering, rate)
+        samples[round(start_s * rate) : round(end_s * rate)] = played
+    encode(path, samples)
+    print(f"{path.name}: {spans[-1][1]:.0f} s, peak {np.abs(samples).max():.2f}")
 
 
 def timeline(lengths_s: Sequence[int]) -> list[tuple[float, float]]:
     """Start and end of each movement of a file, with a gap between two."""
-    spans = []
-    start = 0.0
-    for length in lengths_s:
-        spans.append((start, start + length))
-        start += length + GAP_S
-    return spans
+    starts = itertools.accumulate((length + GAP_S for length in lengths_s), initial=0.0)
+    return [(start, start + length) for start, length in zip(starts, lengths_s, strict=False)]
 
 
 def check_bounds(
@@ -413,7 +404,7 @@ def check_bounds(
 ) -> None:
     """Raise UserError when works.jsonl or media.json gives other bounds than the scores."""
     for (start, end), span in zip(listed, spans, strict=True):
-        if (span[0] if start is None else start, span[1] if end is None else end) != span:
+        if (start or span[0], end or span[1]) != span:
             raise UserError(f"{video} is listed from {start} to {end} s, its score gives {span}")
 
 

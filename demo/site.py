@@ -8,9 +8,10 @@ import socket
 import socketserver
 import struct
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -29,10 +30,11 @@ from demo.markup import (
     render_work,
 )
 
-FAULTS = ("404", "410", "429", "500", "503", "html", "truncate", "reset", "slow", "empty")
+STATUS_FAULTS = ("403", "404", "410", "429", "500", "503")
+FAULTS = (*STATUS_FAULTS, "elsewhere", "html", "empty", "truncate", "slow", "reset")
 DRIP_S = 0.2  # between two of the fifty pieces of a slow answer
 IDLE_S = 30.0  # after which a silent connection is closed
-ROBOTS = "User-agent: *\nDisallow: /search\nAllow: /chamber-music/\nAllow: /article/\n"
+ROBOTS = "User-agent: *\nDisallow: /search\nDisallow: /chamber-music/Private-\n"
 HTML = "text/html; charset=utf-8"
 
 
@@ -114,6 +116,7 @@ class Request:
     path: str  # with its query
     status: int  # 0 = the connection was reset
     range: str | None  # the Range header
+    time_s: float = field(default_factory=time.monotonic)
 
 
 class Replica:
@@ -223,6 +226,8 @@ class _Handler(BaseHTTPRequestHandler):
             answer = Answer(200, answer.media_type, NOT_A_WORK.body)
         elif fault == "empty":
             answer = Answer(200, answer.media_type, b"")
+        elif fault == "elsewhere":
+            answer = Answer(302, answer.media_type, b"")
         elif fault == "reset":
             return self._reset()
         return self._send(answer, fault)
@@ -249,6 +254,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Range", covered)
         elif status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             self.send_header("Content-Range", f"bytes */{len(answer.body)}")
+        elif status == HTTPStatus.FOUND:
+            self.send_header("Location", "http://192.0.2.1/")  # reserved: nobody is there
         elif status == HTTPStatus.TOO_MANY_REQUESTS:
             self.send_header("Retry-After", "1")
         self.end_headers()

@@ -112,9 +112,9 @@ def test_a_work_answers_to_its_slug_quoted_or_not(replica: Replica) -> None:
 def test_robots_allows_what_is_crawled(replica: Replica) -> None:
     rules = RobotFileParser(replica.address + "/robots.txt")
     rules.read()
-    allowed = [rules.can_fetch("any", f"{replica.address}/{path}/x/") for path in
-               ("chamber-music", "article", "search")]  # fmt: skip
-    assert allowed == [True, True, False]
+    pages = ("chamber-music/x/", "article/x/", "search", "chamber-music/Private-Work/")
+    allowed = [rules.can_fetch("any", f"{replica.address}/{page}") for page in pages]
+    assert allowed == [True, True, False, False]
 
 
 @pytest.mark.parametrize("markup", MARKUPS)
@@ -156,9 +156,9 @@ def test_yt_dlp_finds_media_and_chapters(replica: Replica, tmp_path: Path) -> No
     assert next(item.path for item in replica.requests if item.method == "GET").startswith("/watch")
 
 
-@pytest.mark.parametrize("status", ["404", "410", "429", "500", "503"])
+@pytest.mark.parametrize("status", ["302", "403", "404", "410", "429", "500", "503"])
 def test_fault_status(replica: Replica, status: str) -> None:
-    replica.faults[FIRST] = status
+    replica.faults[FIRST] = "elsewhere" if status == "302" else status
     assert ask(replica, FIRST)[0] == int(status)
     assert replica.requests[-1].status == int(status)
     del replica.faults[FIRST]

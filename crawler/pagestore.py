@@ -1,0 +1,36 @@
+"""The page store: bodies of fetched pages, compressed, under the hash of their bytes."""
+
+import gzip
+import hashlib
+from pathlib import Path
+
+from crawler.errors import UserError
+from crawler.files import write_atomic
+
+PAGES = "pages"  # folder of a data folder
+
+
+def page_path(data: Path, sha256: str) -> Path:
+    """Where the body with this hash lies."""
+    return data / PAGES / sha256[:2] / f"{sha256}.html.gz"
+
+
+def store_page(data: Path, body: bytes) -> str:
+    """Keep a body, unless it is there already, and return the sha256 of its bytes."""
+    sha256 = hashlib.sha256(body).hexdigest()
+    path = page_path(data, sha256)
+    if not path.is_file():
+        write_atomic(path, gzip.compress(body, mtime=0))
+    return sha256
+
+
+def load_page(data: Path, sha256: str) -> bytes:
+    """The body with this hash; UserError when it is missing or damaged."""
+    path = page_path(data, sha256)
+    try:
+        body = gzip.decompress(path.read_bytes())
+    except (OSError, EOFError, gzip.zlib.error) as error:  # type: ignore[attr-defined]
+        raise UserError(f"cannot read the stored page {path}: {error}") from error
+    if hashlib.sha256(body).hexdigest() != sha256:
+        raise UserError(f"the stored page {path} is damaged: its bytes have another hash")
+    return body

@@ -1,0 +1,320 @@
+"""The crawl against the replica: works, faults, refusals, kills. Each crawl has its own process."""
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from crawler.crawl import CrawlConfig, crawl, wanted_pages
+from crawler.errors import LockedError, UserError
+from crawler.items import Work, read_works, work_to_dict
+from crawler.ledger import Ledger, folder_lock
+from crawler.pages import WorkPage
+from crawler.pagestore import load_page
+from crawler.pipelines import Fetched, judge, status_class
+from demo.site import Replica, serve
+
+ROOT = Path(__file__).parent.parent
+FIXTURE = ROOT / "tests" / "fixtures" / "site"
+DEMO = ROOT / "data" / "demo"
+ARTICLE = "/article/What-Is-An-Example/"
+WORKS = [work.work_id for work in read_works(FIXTURE / "works.jsonl")]
+PROGRAM = """
+import dataclasses, json, os, sys, logging
+from pathlib import Path
+from crawler.crawl import CrawlConfig, crawl
+logging.basicConfig(level=logging.WARNING)
+data, settings = Path(sys.argv[1]), json.loads(sys.argv[2])
+settings["seeds"] = tuple(settings["seeds"])
+progress, listening = [], set()
+def told(*step):
+    progress.append(step)
+    mine = {os.readlink(fd.path) for fd in os.scandir("/proc/self/fd") if os.path.islink(fd.path)}
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    listening.update(row[1] for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in mine)
+summary = crawl(data, CrawlConfig(**settings), told)
+row = dataclasses.asdict(summary) | {"artifact": str(summary.artifact), "progress": progress}
+print(json.dumps(row | {"scrapy": "scrapy" in sys.modules, "listening": [*listening]}))
+"""
+
+
+@pytest.fixture
+def replica() -> Iterator[Replica]:
+    with serve(FIXTURE) as running:
+        yield running
+
+
+def start(
+    replica: Replica, data: Path, seeds: Sequence[str], **settings: Any
+) -> subprocess.Popen[str]:
+    """A crawl of the replica in a process of its own."""
+    basis = {"site": replica.address, "seeds": [*seeds], "delay_s": 0, "retries": 0, "timeout_s": 5}
+    settings = basis | {"video_url": replica.address + "/watch?v={id}"} | settings
+    return subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, str(data), json.dumps(settings)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(process: subprocess.Popen[str]) -> dict[str, Any]:
+    """The summary that a crawl prints; it prints nothing else."""
+    out, log = process.communicate(timeout=100)
+    assert process.returncode == 0, log
+    lines = out.splitlines()
+    assert len(lines) == 1, out
+    assert "Traceback" not in log
+    summary: dict[str, Any] = json.loads(lines[0]) | {"log": log}
+    return summary
+
+
+def rehosted(work: Work, address: str) -> dict[str, Any]:
+    """A work of the corpus as a crawl from `address` has to bring it."""
+    recordings = tuple(
+        replace(item, parts=tuple(replace(part, url=address + part.url) for part in item.parts))
+        for item in work.recordings
+    )
+    return work_to_dict(replace(work, page_url=address + work.page_url, recordings=recordings))
+
+
+def test_the_demo_corpus_comes_back_and_nothing_is_asked_for_twice(tmp_path: Path) -> None:
+    works = read_works(DEMO / "works.jsonl")
+    articles = json.loads((DEMO / "articles.json").read_text())
+    seeds = [work.work_id for work in works]
+    seeds += [f"/article/{article['article_id']}/" for article in articles] + ["Gone-Work"]
+    with serve(DEMO) as replica:
+        first = finish(start(replica, tmp_path, seeds))
+        asked = len(replica.requests)
+        second = finish(start(replica, tmp_path, seeds))
+        assert len(replica.requests) == asked == len(seeds) + 1
+        address = replica.address
+    bare = sum(not work.notes for work in works)
+    prose = len(works) - bare + len(articles)
+    assert first["counts"] == {"ok": prose, "ok: no_prose": bare, "failed: gone": 1}
+    assert (first["total"], first["work_done"], first["incomplete"]) == (11, 11, False)
+    assert first["progress"] == [[done, len(seeds)] for done in range(1, len(seeds) + 1)]
+    assert first["listening"] == []
+    assert first["log"] == second["log"] == ""
+    assert (second["counts"], second["work_done"]) == (first["counts"], 0)
+    assert (first["scrapy"], second["scrapy"]) == (True, False)
+    found = read_works(tmp_path / "works.jsonl")
+    assert [work_to_dict(replace(work, page_sha256=None)) for work in found] == [
+        rehosted(work, address) for work in works
+    ]
+    for work in found:
+        stored = load_page(tmp_path, str(work.page_sha256)).decode()
+        again = WorkPage(stored, work.page_url, video_url=address + "/watch?v={id}").work()
+        assert replace(again, page_sha256=work.page_sha256) == work
+    lines = (tmp_path / "articles.jsonl").read_text().splitlines()
+    assert [json.loads(line)["text"] for line in lines[1:]] == [item["text"] for item in articles]
+
+
+def test_every_fault_ends_with_its_reason_and_only_passing_ones_are_tried_again(
+    tmp_path: Path,
+) -> None:
+    faults = {
+        "404": "failed: gone", "500": "failed: server_error", "html": "failed: not_work_page",
+        "truncate": "failed: network", "410": "failed: gone", "slow": "failed: network",
+        "elsewhere": "failed: redirect", "reset": "failed: network",
+        "empty": "failed: not_work_page",
+    }  # fmt: skip
+    template = read_works(FIXTURE / "works.jsonl")[1]
+    with serve(FIXTURE) as replica:
+        for fault in faults:
+            replica.corpus.works[f"Fault-{fault}"] = template
+            replica.faults[f"/chamber-music/Fault-{fault}/"] = fault
+        seeds = [f"Fault-{fault}" for fault in faults] + ["Private-Work", WORKS[0]]
+        first = finish(start(replica, tmp_path, seeds, timeout_s=1))
+        expected: dict[str, int] = {"ok": 1, "failed: robots": 1}
+        for reason in faults.values():
+            expected[reason] = expected.get(reason, 0) + 1
+        assert (first["counts"], first["incomplete"]) == (expected, True)
+        assert replica.served("/chamber-music/Private") == 0
+        replica.faults.clear()
+        before = len(replica.requests)
+        second = finish(start(replica, tmp_path, seeds))
+        assert again(replica, before) == {
+            "Fault-500",
+            "Fault-truncate",
+            "Fault-slow",
+            "Fault-reset",
+        }
+    assert (second["work_done"], second["incomplete"]) == (4, False)
+    assert second["counts"]["ok"] == 5
+    with Ledger(tmp_path, read_only=True) as ledger:
+        tried = ledger.attempts("page", "Fault-500")
+        classes = [(attempt["state"], attempt["error_class"]) for attempt in tried]
+        assert classes == [("failed", "server_error"), ("ok", None)]
+        assert json.loads(tried[0]["tools"])["scrapy"]
+        told = ledger.entries("page")["Fault-elsewhere"].message
+    assert told is not None
+    assert "192.0.2.1" in told
+
+
+@pytest.mark.parametrize(
+    ("path", "fault", "reason", "asked"),
+    [
+        ("/chamber-music/First/", "429", "429, Retry-After: 1", 2),
+        ("/robots.txt", "503", "robots.txt cannot be read", 0),
+    ],
+)
+def test_the_crawl_stops_where_it_is_not_wanted(
+    replica: Replica, tmp_path: Path, path: str, fault: str, reason: str, asked: int
+) -> None:
+    replica.faults[path] = fault
+    seeds = ["First", *(f"Further-{number}" for number in range(20))]
+    summary = finish(start(replica, tmp_path, seeds))
+    assert reason in summary["details"]["stopped"]
+    assert summary["incomplete"]
+    assert summary["counts"]["pending"] >= 18
+    assert sum(summary["counts"].values()) == 21
+    assert replica.served("/chamber-music/") <= asked
+
+
+def test_an_unreachable_site_is_told_apart(tmp_path: Path) -> None:
+    with serve(FIXTURE) as replica:
+        pass
+    summary = finish(start(replica, tmp_path, [*WORKS, "Gone-Work"]))
+    assert summary["incomplete"]
+    assert set(summary["counts"]) <= {"failed: network", "pending"}
+    assert summary["details"]["stopped"]
+    assert read_works(tmp_path / "works.jsonl") == []
+
+
+def wait_for(replica: Replica, pages: int) -> None:
+    """Until the replica was asked for so many pages."""
+    end = time.monotonic() + 60
+    while replica.served("/chamber-music/") < pages:
+        assert time.monotonic() < end
+        time.sleep(0.002)
+
+
+def test_an_interrupted_crawl_keeps_what_it_has(replica: Replica, tmp_path: Path) -> None:
+    seeds = [*WORKS, *(f"Gone-{number}" for number in range(40))]
+    process = start(replica, tmp_path, seeds, delay_s=0.2)
+    wait_for(replica, 4)
+    process.send_signal(signal.SIGTERM)
+    summary = finish(process)
+    times = [request.time_s for request in replica.requests if "/chamber-music/" in request.path]
+    assert min(after - before for before, after in pairwise(times)) > 0.19
+    assert summary["incomplete"]
+    assert summary["details"]["stopped"] == "shutdown"
+    assert summary["work_done"] == replica.served("/chamber-music/")
+    assert summary["counts"]["pending"] == len(seeds) - summary["work_done"]
+    assert [work.work_id for work in read_works(tmp_path / "works.jsonl")] == WORKS
+
+
+def again(replica: Replica, since: int) -> set[str]:
+    """The slugs that the replica was asked for since its so-many-th request."""
+    paths = [request.path for request in replica.requests[since:]]
+    return {path.split("/")[2] for path in paths if path.startswith("/chamber-music/")}
+
+
+@pytest.mark.slow
+def test_a_killed_crawl_loses_and_repeats_nothing(tmp_path: Path) -> None:
+    works = read_works(DEMO / "works.jsonl")
+    seeds = [*(work.work_id for work in works), "Gone-Work"]
+    chance = random.Random(4)
+    with serve(DEMO) as replica:
+        finish(start(replica, tmp_path / "calm", seeds))
+        asked, before = len(replica.requests), set[str]()
+        for pages in (2, 3):
+            process = start(replica, tmp_path / "killed", seeds, delay_s=0.05)
+            wait_for(replica, replica.served("/chamber-music/") + pages)
+            time.sleep(chance.uniform(0, 0.1))
+            process.kill()
+            process.wait()
+            with Ledger(tmp_path / "killed", read_only=True) as ledger:
+                committed = set(ledger.entries("page"))
+            assert not again(replica, asked) & before
+            asked, before = len(replica.requests), committed
+        last = finish(start(replica, tmp_path / "killed", seeds))
+        assert not again(replica, asked) & before
+        assert before
+    assert last["counts"] == {"ok": 8, "ok: no_prose": 1, "failed: gone": 1}
+    for name in ("works.jsonl", "articles.jsonl"):
+        assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "calm" / name).read_bytes()
+    assert not list((tmp_path / "killed").rglob(".tmp-*"))
+
+
+LIVE = CrawlConfig(seeds=("X",), contact="https://example.org/crawl")
+
+
+@pytest.mark.parametrize(
+    ("config", "word"),
+    [
+        (CrawlConfig(contact="x"), "no pages to crawl"),
+        (CrawlConfig(seeds=("X",)), "--contact"),
+        (replace(LIVE, delay_s=4.9), r"4\.9.*5"),
+        (replace(LIVE, site="www.earsense.org"), "www.earsense.org"),
+        (replace(LIVE, site="file:///etc"), "file:///etc"),
+        (replace(LIVE, site="http://127.0.0.1.example.org", contact=None), "--contact"),
+        (replace(LIVE, video_url="https://example.org/"), r"\{id\}"),
+        (replace(LIVE, timeout_s=-1.0), "timeout_s"),
+        (replace(LIVE, seeds=("../etc",)), r"\.\./etc"),
+        (replace(LIVE, seeds=("https://example.org/chamber-music/x/",)), "example.org"),
+        (replace(LIVE, seeds_file=Path("/nowhere/seeds.txt")), "/nowhere/seeds.txt"),
+    ],
+)
+def test_a_wrong_setting_is_one_line_and_touches_nothing(
+    tmp_path: Path, config: CrawlConfig, word: str
+) -> None:
+    with pytest.raises(UserError, match=word) as refusal:
+        crawl(tmp_path / "data", config)
+    assert "\n" not in str(refusal.value)
+    assert not (tmp_path / "data").exists()
+
+
+def test_seeds_come_from_flags_and_files_each_once(tmp_path: Path) -> None:
+    path = tmp_path / "seeds.txt"
+    path.write_text("# mine\nB-Work\n\n  /article/C/ \nhttp://earsense.org/chamber-music/A?ri=3\n")
+    found = wanted_pages(replace(LIVE, seeds=("A", "A"), seeds_file=path))
+    site = "https://www.earsense.org"
+    assert found == {
+        "A": f"{site}/chamber-music/A/",
+        "B-Work": f"{site}/chamber-music/B-Work/",
+        "article/C": f"{site}/article/C/",
+    }
+
+
+def test_a_busy_folder_and_one_that_is_not_writable_are_named(tmp_path: Path) -> None:
+    with folder_lock(tmp_path), pytest.raises(LockedError, match=str(tmp_path)):
+        crawl(tmp_path, LIVE)
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="file/data"):
+        crawl(tmp_path / "file" / "data", LIVE)
+
+
+def test_status_classes() -> None:
+    classes = {200: None, 404: "gone", 410: "gone", 401: "blocked", 403: "blocked", 451: "blocked",
+               429: "rate_limited", 500: "server_error", 503: "server_error", 418: "http_error",
+               304: "http_error"}  # fmt: skip
+    assert {status: status_class(status) for status in classes} == classes
+
+
+def test_a_body_that_is_no_text_is_stored_and_refused(tmp_path: Path) -> None:
+    fetched = Fetched(url="http://x/chamber-music/X/", started_s=0.0, status=200, body=b"\x89PNG")
+    outcome = judge(fetched, tmp_path, "{id}")
+    assert (outcome.state, outcome.error_class) == ("failed", "not_work_page")
+    assert load_page(tmp_path, outcome.result["sha256"]) == b"\x89PNG"
+    json.dumps(outcome.result)
+
+
+def test_our_own_error_comes_out_of_the_crawl(replica: Replica, tmp_path: Path) -> None:
+    (tmp_path / "pages").write_text("a file where the page store's folder should be")
+    process = start(replica, tmp_path, WORKS[:1])
+    _, log = process.communicate(timeout=100)
+    assert process.returncode == 1
+    assert "Traceback" in log
+    assert "Error" in log.splitlines()[-1]

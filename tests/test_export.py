@@ -1,0 +1,201 @@
+"""The exported folder as the `datasets` library reads it."""
+
+import dataclasses
+import hashlib
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import soundfile
+
+from crawler.errors import UserError
+from dataset import export
+from dataset.export import export_hf, hf_schema
+from dataset.index import load_pairs, write_pairs
+from dataset.schema import COLUMNS, PAIRS_SCHEMA
+from dataset.splits import SplitConfig, load_split, split
+
+PARTS = ("train", "validation", "test")
+
+
+@pytest.fixture
+def ready(small_corpus: Path) -> Path:
+    """The small corpus with a split."""
+    split(small_corpus, SplitConfig())
+    return small_corpus
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def load(folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The folder through `datasets`, with the sound left undecoded."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    datasets = pytest.importorskip("datasets")
+    loaded = datasets.load_dataset(str(folder), cache_dir=str(cache))
+    assert loaded["train"].features["audio"] == datasets.Audio()
+    return loaded.cast_column("audio", datasets.Audio(decode=False))
+
+
+def test_datasets_reads_every_value(
+    ready: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "hf"
+    made = export_hf(ready, folder)
+    loaded = load(folder, tmp_path / "cache", monkeypatch)
+    assert set(loaded) == set(PARTS)
+    for part in PARTS:
+        pairs = load_split(ready, "default", part)
+        assert made.counts[part] == len(pairs) == loaded[part].num_rows
+        assert loaded[part].column_names == PAIRS_SCHEMA.names
+        for pair, row in zip(pairs, loaded[part], strict=True):
+            body = row.pop("audio")["bytes"]
+            assert hashlib.sha256(body).hexdigest() == pair.sha256
+            samples, rate = soundfile.read(io.BytesIO(body), dtype="int16")
+            assert (len(samples), rate) == (pair.num_samples, pair.sample_rate)
+            for name, value in row.items():
+                expected = getattr(pair, name)
+                assert value == (list(expected) if isinstance(expected, tuple) else expected), name
+
+
+def test_the_features_are_those_that_datasets_would_write() -> None:
+    datasets = pytest.importorskip("datasets")
+    info = json.loads((hf_schema().metadata or {})[b"huggingface"])
+    features = datasets.Features.from_dict(info["info"]["features"])
+    for column in COLUMNS:
+        written, own = features.arrow_schema.field(column.name).type, column.type
+        assert written == own or str(written).replace("item", "element") == str(own)
+
+
+def test_units_and_version_travel_along(ready: Path, tmp_path: Path) -> None:
+    export_hf(ready, tmp_path / "hf")
+    schema = pq.read_schema(tmp_path / "hf" / "data" / "train-00000-of-00001.parquet")
+    assert (schema.field("loudness_lufs").metadata or {})[b"unit"] == b"LUFS"
+    assert (schema.metadata or {})[b"earscribe_schema_version"] == b"1"
+
+
+def test_the_card_names_every_column_and_part(ready: Path, tmp_path: Path) -> None:
+    yaml = pytest.importorskip("yaml")
+    export_hf(ready, tmp_path / "hf")
+    _, front, body = (tmp_path / "hf" / "README.md").read_text().split("---\n", 2)
+    config = yaml.safe_load(front)["configs"][0]
+    assert [entry["split"] for entry in config["data_files"]] == list(PARTS)
+    for column in COLUMNS:
+        assert f"| `{column.name}` | " in body
+        assert f"| {column.unit} | {column.meaning} |" in body
+    assert "must not be passed on" not in body
+
+
+def test_an_export_up_to_date_is_left_alone(ready: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "hf"
+    assert export_hf(ready, folder).work_done == 20
+    before, times = files(folder), {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    assert export_hf(ready, folder).work_done == 0
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == times
+    export_hf(ready, tmp_path / "again")
+    assert files(tmp_path / "again") == before
+
+
+def test_an_older_export_is_replaced_whole(ready: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "hf"
+    export_hf(ready, folder)
+    split(ready, SplitConfig(fractions=(0.5, 0.5)))
+    assert export_hf(ready, folder).work_done == 20
+    assert sorted(files(folder)) == [
+        "README.md",
+        "data/test-00000-of-00001.parquet",
+        "data/train-00000-of-00001.parquet",
+    ]
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_large_parts_become_several_bounded_files(
+    ready: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    largest = max(path.stat().st_size for path in (ready / "clips").rglob("*.flac"))
+    monkeypatch.setattr(export, "SHARD_BYTES", 5 * largest)
+    monkeypatch.setattr(export, "GROUP_BYTES", 2 * largest)
+    folder = tmp_path / "hf"
+    export_hf(ready, folder)
+    shards = sorted((folder / "data").glob("train-*.parquet"))
+    assert len(shards) > 1
+    assert shards[-1].name == f"train-{len(shards) - 1:05d}-of-{len(shards):05d}.parquet"
+    for shard in shards:
+        file = pq.ParquetFile(shard)
+        assert file.metadata.num_row_groups > 1
+        for group in range(file.metadata.num_row_groups):
+            sounds = file.read_row_group(group, columns=["audio"]).column("audio").to_pylist()
+            assert sum(len(sound["bytes"]) for sound in sounds) <= 2 * largest
+    loaded = load(folder, tmp_path / "cache", monkeypatch)
+    ids = [pair.pair_id for pair in load_split(ready, "default", "train")]
+    assert loaded["train"]["pair_id"][:] == ids
+
+
+@pytest.fixture
+def bound(small_corpus: Path) -> Path:
+    """The small corpus where three ok pairs may not be passed on, with a split."""
+    path = small_corpus / "pairs.parquet"
+    pairs = load_pairs(path)
+    kept = {pair.pair_id for pair in [pair for pair in pairs if pair.status == "ok"][:3]}
+    write_pairs(
+        path,
+        [dataclasses.replace(p, redistributable=p.pair_id not in kept) for p in pairs],
+    )
+    split(small_corpus, SplitConfig())
+    return small_corpus
+
+
+def test_what_may_not_be_passed_on_is_refused(bound: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "hf"
+    with pytest.raises(UserError, match=r"3 of the 20 pairs .* may not be passed on") as caught:
+        export_hf(bound, folder)
+    assert "--local" in str(caught.value)
+    assert not folder.exists()
+    split(bound, SplitConfig(name="free", where="redistributable"))
+    assert export_hf(bound, folder, split="free").total == 17
+
+
+def test_a_local_export_says_what_it_is(bound: Path, tmp_path: Path) -> None:
+    made = export_hf(bound, tmp_path / "hf", local=True)
+    card = " ".join((tmp_path / "hf" / "README.md").read_text().split())
+    assert "local use only and must not be passed on:** 3 of its 20 pairs" in card
+    assert made.details["pairs not to be passed on"] == 3
+
+
+def test_a_folder_with_other_files_is_refused(ready: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "thesis"
+    folder.mkdir()
+    (folder / "README.md").write_text("My only copy.")
+    with pytest.raises(UserError, match="holds other files"):
+        export_hf(ready, folder)
+    assert files(folder) == {"README.md": b"My only copy."}
+    with pytest.raises(UserError, match="is a file"):
+        export_hf(ready, folder / "README.md")
+    (tmp_path / "empty").mkdir()
+    assert export_hf(ready, tmp_path / "empty").work_done == 20
+
+
+@pytest.mark.parametrize("harm", ["missing", "altered"])
+def test_a_harmed_clip_leaves_nothing_behind(ready: Path, tmp_path: Path, harm: str) -> None:
+    clip = min((ready / "clips").rglob("*.flac"))
+    if harm == "missing":
+        clip.unlink()
+    else:
+        clip.write_bytes(b"fLaC")
+    out = tmp_path / "out"
+    with pytest.raises(UserError, match=f"{clip.name} is {harm}"):
+        export_hf(ready, out / "hf")
+    assert not out.exists() or list(out.iterdir()) == []
+
+
+def test_an_unknown_split_lists_the_known(ready: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="there is: default"):
+        export_hf(ready, tmp_path / "hf", split="other")

@@ -1,0 +1,378 @@
+"""The fetch stage against a loopback server: one fetch a source, clips, states, crashes."""
+
+import dataclasses
+import json
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile as sf
+
+import dataset.fetch
+from crawler.errors import UserError
+from crawler.files import TEMPORARY_PREFIX
+from crawler.items import Movement, Note, Part, Person, Recording, Work, write_works
+from crawler.ledger import Ledger, State
+from crawler.summary import Summary
+from dataset.audio import CutConfig
+from dataset.fetch import FetchConfig, fetch, fingerprint
+from dataset.index import load_pairs
+from dataset.pairing import PairConfig, pair
+from dataset.schema import Pair
+from demo.site import Replica, serve
+
+CONFIG = FetchConfig(
+    allow_loopback=True, workers=1, min_clip_s=0.5, timeout_s=3.0, attempts=1, backoff_s=0.01
+)
+NAMES = ("Allegro", "Presto")
+TEXT = "The first movement is bold and long. The finale is quick and short."
+OFFSETS, FIRST, SECOND, WHOLE = "-offsets001", "_perfile001", "_perfile002", "wholework_1"
+
+
+def tone_hz(movement: int) -> int:
+    return 300 * movement
+
+
+def tones(path: Path, movements: tuple[int, ...]) -> None:
+    """Two seconds of each movement's own tone, with a second of silence between them."""
+    at = np.arange(2 * 48_000) / 48_000
+    gap = np.zeros(48_000)
+    pieces = [
+        piece for m in movements for piece in (0.5 * np.sin(2 * np.pi * tone_hz(m) * at), gap)
+    ]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sf.write(path, np.concatenate(pieces[:-1]), 48_000, format="OGG", subtype="OPUS")
+
+
+def part(address: str, movement: int, video: str, start: float | None, end: float | None) -> Part:
+    return Part(
+        video_id=f"{video}{movement}", youtube_id=video, url=f"{address}/watch?v={video}",
+        movement=movement, start_s=start, end_s=end,
+    )  # fmt: skip
+
+
+def works(address: str) -> list[Work]:
+    offsets = [(1, 0.0, 2.0), (2, 3.0, None)]
+    recordings = (
+        [part(address, m, OFFSETS, start, end) for m, start, end in offsets],
+        [part(address, m, v, None, None) for m, v in ((1, FIRST), (2, SECOND))],
+        [part(address, 0, WHOLE, None, None)],
+    )
+    return [
+        Work(
+            work_id="A-Person-Trio", page_url="/chamber-music/A-Person-Trio/",
+            composer=Person(name="A Person"), title="Trio",
+            movements=tuple(Movement(number=n, name=name) for n, name in enumerate(NAMES, 1)),
+            recordings=tuple(
+                Recording(recording_id=parts[0].video_id, parts=tuple(parts))
+                for parts in recordings
+            ),
+            notes=(Note(source="Ours", text=TEXT), Note(source="Others", text=TEXT)),
+        )
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("corpus")
+    listed = "0:00 I. Allegro\n0:03 II. Presto"
+    content = {
+        OFFSETS: ((1, 2), ""), WHOLE: ((1, 2), listed),
+        FIRST: ((1,), ""), SECOND: ((2,), ""),
+    }  # fmt: skip
+    media = {}
+    for video, (movements, description) in content.items():
+        tones(folder / f"{video}.ogg", movements)
+        media[video] = {
+            "file": f"{video}.ogg", "title": video, "chapters": [], "description": description,
+        }  # fmt: skip
+    (folder / "media.json").write_text(json.dumps(media))
+    (folder / "articles.json").write_text("[]")
+    write_works(folder / "works.jsonl", [])
+    return folder
+
+
+@pytest.fixture
+def replica(corpus: Path) -> Iterator[Replica]:
+    with serve(corpus) as running:
+        yield running
+
+
+def paired(folder: Path, replica: Replica) -> Path:
+    write_works(folder / "works.jsonl", works(replica.address))
+    pair(folder, PairConfig())
+    return folder
+
+
+@pytest.fixture
+def data(tmp_path: Path, replica: Replica) -> Path:
+    return paired(tmp_path / "data", replica)
+
+
+def rows(data: Path) -> list[Pair]:
+    return load_pairs(data / "pairs.parquet")
+
+
+def strongest_hz(path: Path) -> float:
+    samples, rate = sf.read(path)
+    return float(np.argmax(np.abs(np.fft.rfft(samples))) * rate / len(samples))
+
+
+def leftovers(data: Path) -> list[Path]:
+    return list(data.rglob(TEMPORARY_PREFIX + "*"))
+
+
+def test_every_pair_gets_its_movement_and_every_source_is_fetched_once(
+    data: Path, replica: Replica
+) -> None:
+    summary = fetch(data, CONFIG)
+    assert summary.counts == {"ok": 12}
+    assert (summary.details["fetched"], summary.details["cut"]) == (4, 6)
+    assert (replica.served("/watch"), replica.served("/media")) == (4, 4)
+    for row in rows(data):
+        assert row.audio is not None
+        assert row.audio["path"] == f"clips/{(row.clip_id or '')[:2]}/{row.clip_id}.flac"
+        clip = data / row.audio["path"]
+        assert strongest_hz(clip) == pytest.approx(tone_hz(row.movements[0]), abs=2)
+        length_s = (row.actual_end_s or 0) - (row.actual_start_s or 0)
+        assert row.num_samples == round(length_s * 16_000) == sf.info(clip).frames
+        assert length_s == pytest.approx(
+            3.0 if row.bounds_source == "description" else 2.0, abs=1.03
+        )
+    sources = {row.bounds_source for row in rows(data)}
+    assert sources == {"page", "file", "description"}
+    assert not leftovers(data)
+
+
+def test_a_second_run_does_nothing(data: Path, replica: Replica) -> None:
+    fetch(data, CONFIG)
+    before = (data / "pairs.parquet").read_bytes()
+    asked = len(replica.requests)
+    again = fetch(data, CONFIG)
+    assert (again.work_done, again.incomplete, again.counts) == (0, False, {"ok": 12})
+    assert len(replica.requests) == asked
+    assert (data / "pairs.parquet").read_bytes() == before
+    pair(data, PairConfig())
+    assert (data / "pairs.parquet").read_bytes() == before, "pair keeps what was cut"
+
+
+def test_other_settings_cut_again_but_do_not_fetch_again(data: Path, replica: Replica) -> None:
+    fetch(data, CONFIG)
+    other = dataclasses.replace(CONFIG, cut=CutConfig(sample_rate=8_000))
+    assert fingerprint(other) != fingerprint(CONFIG)
+    assert fingerprint(dataclasses.replace(CONFIG, workers=7)) == fingerprint(CONFIG)
+    asked = len(replica.requests)
+    summary = fetch(data, other)
+    assert (summary.details["cut"], len(replica.requests)) == (6, asked)
+    assert {row.sample_rate for row in rows(data)} == {8_000}
+    assert fetch(data, CONFIG).work_done == 0, "the first clips are still there"
+
+
+def test_a_clip_that_vanished_is_cut_again_from_the_kept_source(
+    data: Path, replica: Replica
+) -> None:
+    fetch(data, CONFIG)
+    before, asked = (data / "pairs.parquet").read_bytes(), len(replica.requests)
+    gone = next((data / "clips").rglob("*.flac"))
+    gone.unlink()
+    assert fetch(data, CONFIG).details["cut"] == 1
+    assert gone.is_file()
+    assert len(replica.requests) == asked
+    gone.unlink()
+    for source in (data / "sources").iterdir():
+        source.unlink()
+    summary = fetch(data, CONFIG)
+    assert (summary.details["fetched"], summary.details["cut"]) == (1, 1)
+    assert (data / "pairs.parquet").read_bytes() == before
+
+
+def test_sources_need_not_be_kept(data: Path) -> None:
+    config = dataclasses.replace(CONFIG, keep_sources=False)
+    assert fetch(data, config).counts == {"ok": 12}
+    assert not list((data / "sources").iterdir())
+    assert fetch(data, config).work_done == 0
+
+
+@pytest.mark.parametrize(
+    ("fault", "expected"),
+    [("404", "gone"), ("html", "not_media"), ("500", "server_error"), ("truncate", "network")],
+)
+def test_a_failed_source_fails_its_pairs_alone_and_is_tried_again_if_that_may_help(
+    data: Path, replica: Replica, fault: str, expected: str
+) -> None:
+    replica.faults[f"/media/{OFFSETS}.ogg"] = fault
+    summary = fetch(data, CONFIG)
+    assert summary.counts == {f"failed: {expected}": 4, "ok": 8}
+    failed = [row for row in rows(data) if row.status == "failed"]
+    assert {(row.stage, row.youtube_id) for row in failed} == {("source", OFFSETS)}
+    assert all(row.error_message for row in failed)
+    with Ledger(data, read_only=True) as ledger:
+        (attempt,) = ledger.attempts("source", OFFSETS)
+    assert attempt["error_class"] == expected
+    assert not leftovers(data)
+
+    asked = replica.served(f"/media/{OFFSETS}")
+    replica.faults.clear()
+    again = fetch(data, CONFIG)
+    transient = expected in ("server_error", "network")
+    assert summary.incomplete is transient
+    assert again.counts == ({"ok": 12} if transient else summary.counts)
+    assert replica.served(f"/media/{OFFSETS}") == asked + transient
+
+
+def changed(works_before: list[Work], video: str, **change: Any) -> list[Work]:
+    """The works with other values in the parts of a video's recording."""
+    (work,) = works_before
+    recordings = tuple(
+        dataclasses.replace(one, parts=tuple(dataclasses.replace(p, **change) for p in one.parts))
+        if one.parts[0].youtube_id == video
+        else one
+        for one in work.recordings
+    )
+    return [dataclasses.replace(work, recordings=recordings)]
+
+
+@pytest.mark.parametrize(
+    ("change", "state"),
+    [
+        ({"start_s": 5.0, "end_s": 4.0}, "failed: bad_bounds"),
+        ({"start_s": -3.0, "end_s": 4.0}, "failed: bad_bounds"),
+        ({"start_s": 1.0, "end_s": 400.0}, "failed: bad_bounds"),
+        ({"start_s": 1.0, "end_s": 1.4}, "filtered: too_short"),
+    ],
+)
+def test_bounds_that_cannot_be_cut_are_told(
+    tmp_path: Path, replica: Replica, change: dict[str, float], state: str
+) -> None:
+    write_works(tmp_path / "works.jsonl", changed(works(replica.address), OFFSETS, **change))
+    pair(tmp_path, PairConfig())
+    assert fetch(tmp_path, CONFIG).counts == {state: 4, "ok": 8}
+    assert fetch(tmp_path, CONFIG).work_done == 0
+
+
+def test_a_whole_work_without_chapters_has_unknown_bounds(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = dataset.fetch.fetch_source
+
+    def silent_page(*arguments: Any) -> Any:
+        return dataclasses.replace(real(*arguments), description="Nothing about times.")
+
+    monkeypatch.setattr(dataset.fetch, "fetch_source", silent_page)
+    assert fetch(data, CONFIG).counts == {"failed: bad_bounds": 4, "ok": 8}
+    messages = {row.error_message for row in rows(data) if row.status == "failed"}
+    assert all("unknown bounds" in str(message) for message in messages)
+
+
+def test_a_full_disk_is_a_transient_failure(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: Any) -> Any:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(dataset.fetch, "cut", full)
+        assert fetch(data, CONFIG).counts == {"failed: disk_full": 12}
+    assert fetch(data, CONFIG).counts == {"ok": 12}
+
+
+def test_a_signal_finishes_what_is_in_hand_and_the_next_run_the_rest(
+    data: Path, replica: Replica
+) -> None:
+    def ask_to_stop(done: int, total: int) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM)
+    summary = fetch(data, CONFIG, ask_to_stop)
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert summary.incomplete
+    assert set(summary.counts) == {"ok", "pending"}
+    assert summary.details["fetched"] == 1
+    assert fetch(data, CONFIG).counts == {"ok": 12}
+    assert replica.served("/media") == 4
+
+
+def killed_run(data: Path, at: int) -> bool:
+    """Run fetch in a child that is killed before its `at`-th commit; whether it was."""
+    child = os.fork()
+    if child == 0:
+        real, count = Ledger.record, 0
+
+        def record(self: Ledger, *arguments: Any, **named: Any) -> None:
+            nonlocal count
+            count += 1
+            if count == at:
+                with (data / "killed.txt").open("a") as killed:
+                    killed.write(f"{arguments[0]} {arguments[2]}\n")
+                os.kill(os.getpid(), signal.SIGKILL)
+            real(self, *arguments, **named)
+
+        Ledger.record = record  # type: ignore[method-assign]
+        try:
+            fetch(data, CONFIG)
+            os._exit(0)
+        finally:
+            os._exit(1)
+    _, status = os.waitpid(child, 0)
+    assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0, "the child failed"
+    return os.WIFSIGNALED(status)
+
+
+def test_kills_at_every_commit_lose_nothing_that_was_finished(
+    data: Path, tmp_path: Path, replica: Replica
+) -> None:
+    undisturbed = paired(tmp_path / "undisturbed", replica)
+    fetch(undisturbed, CONFIG)
+    asked = replica.served("/media")
+    at = 1
+    while killed_run(data, at):
+        at += 1
+        assert at < 40, "no progress"
+    assert (data / "pairs.parquet").read_bytes() == (undisturbed / "pairs.parquet").read_bytes()
+    assert not leftovers(data)
+    lost = (data / "killed.txt").read_text().splitlines().count("source pending")
+    assert replica.served("/media") - asked == 4 + lost, "only unfinished fetches are repeated"
+    with Ledger(data, read_only=True) as ledger:
+        for stage in ("source", "cut"):
+            assert {entry.state for entry in ledger.entries(stage).values()} == {State.OK}
+
+
+@pytest.mark.parametrize(("at", "fetched", "cut"), [(2, 3, 6), (4, 3, 5)])
+def test_a_crash_between_rename_and_commit_is_healed_by_adopting_the_file(
+    data: Path, replica: Replica, at: int, fetched: int, cut: int
+) -> None:
+    """The first commits are: source pending, source ok, clip pending, clip ok."""
+    assert killed_run(data, at)
+    summary = fetch(data, CONFIG)
+    assert summary.details["adopted"] == 1
+    assert summary.details["fetched"] == fetched
+    assert replica.served("/media") == 4
+    assert summary.counts == {"ok": 12}
+    assert summary.details["cut"] == cut
+
+
+def test_a_crash_before_the_rename_adopts_nothing(data: Path) -> None:
+    assert killed_run(data, 2)
+    for source in (data / "sources").iterdir():
+        source.write_bytes(b"other bytes")
+    summary = fetch(data, CONFIG)
+    assert (summary.details["adopted"], summary.details["fetched"]) == (0, 4)
+    assert summary.counts == {"ok": 12}
+
+
+def test_no_index_and_wrong_settings_are_told(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="run `earscribe pair` first"):
+        fetch(tmp_path, CONFIG)
+    with pytest.raises(UserError, match=r"fetch.workers 0 is below 1"):
+        FetchConfig(workers=0)
+    with pytest.raises(UserError, match=r"min_clip_s 9 is not in 0..max_clip_s"):
+        FetchConfig(min_clip_s=9, max_clip_s=5)
+
+
+def test_an_empty_index_is_done_at_once(tmp_path: Path) -> None:
+    write_works(tmp_path / "works.jsonl", [])
+    pair(tmp_path, PairConfig())
+    summary: Summary = fetch(tmp_path, CONFIG)
+    assert (summary.total, summary.work_done, summary.incomplete) == (0, 0, False)

@@ -1,0 +1,265 @@
+"""Pages against the works they were made from, a page written by hand, and broken ones."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+from lxml import html as lxml_html
+
+from crawler.errors import UserError
+from crawler.items import Movement, Work, read_works, work_to_dict
+from crawler.pages import DEFAULT, ArticlePage, PageError, WorkPage, read_selectors, text_lines
+from crawler.references import Reference, from_link, references
+from demo.markup import MARKUPS, render_article, render_work
+
+FIXTURE = Path(__file__).parent / "fixtures" / "site"
+DEMO = Path(__file__).parent.parent / "data" / "demo"
+WORKS = [*read_works(FIXTURE / "works.jsonl"), *read_works(DEMO / "works.jsonl")]
+FIELDS = {"composer", "title", "instrumentation", "movements", "facts", "recordings", "notes",
+          "related"}  # fmt: skip
+
+
+@pytest.mark.parametrize("markup", MARKUPS)
+@pytest.mark.parametrize("work", WORKS, ids=lambda work: work.work_id[:30])
+def test_a_rendered_work_reads_back_as_itself(work: Work, markup: str) -> None:
+    page = WorkPage(render_work(work, markup), work.page_url, video_url="/watch?v={id}")
+    assert work_to_dict(page.work()) == work_to_dict(work)
+    method = "selector" if markup == "list" else "text"
+    coverage = page.coverage()
+    assert set(coverage) == FIELDS
+    assert set(coverage.values()) <= {method, None}
+    present = {name for name in FIELDS if getattr(work, name)}
+    assert {name for name, found in coverage.items() if found} == present
+
+
+# The lines are our own; their order, labels and irregularities are those of stored copies.
+BY_HAND = """
+<html><head><title>x</title></head><body><p>glossary</p><p>Chamber Music Examples</p><p>2 of 450</p>
+<p>Georg Muster</p><p>Georg Muster (c. 1750-1801)</p><p>Nationality: German</p>
+<p>Born: c. 1750, FuldaDied: August 12, 1801, Berlin (age 50)</p>
+<p>Trio in c minor, Op.&nbsp;3, Trois Trios, Livre I, No. 1</p><p>(for flute, viola and cello)</p>
+<p>2:34</p><p>I.</p><p>Cantilena. Andante</p><p>11:33 II. Adagio</p><p>III. Rondo</p>
+<p>Composed:</p><p>1799 (age 48-49)</p><p>Published: 1801, Leipzig: Muster (age 50)</p>
+<p>Note: the inner movements</p><p>are exchanged in some editions.</p>
+<p>3 recordings, 6 videos</p><p>autoopen autoplay</p>
+<p>8:30</p><p>Muster Trio (live)</p><p>I. Cantilena. Andante</p>
+<p>1:08:10</p><p>Muster Trio (live)</p><p>II. Adagio</p>
+<p>27:40</p><p>A. One (flute), B. Two et. al. (complete with score)</p>
+<p>9:10</p><p>Third Trio</p><p>I. Cantilena. Andante</p>
+<p>4:24</p><p>Third Trio</p><p>I. Cantilena. Andante</p>
+<p>5:00</p><p>Third Trio</p><p>III. Rondo</p>
+<p>From Example Notes</p><p>The trio is short.<br>From its first bar it sings.</p>
+<p>© Example Notes. Used by permission. All rights reserved.</p><p>print this page</p>
+<p>From Another Writer</p><p>A second note.</p>
+<p>Related Composers</p><p>Carl Lehrer</p><p>Born: 1720Died: 1790 (age 70)</p><p>Anna Muster</p>
+<p>glossary</p><p>rondo [I]—a round. explore | wiki</p>
+<script>
+load(['aaaaaaaaaaa','aaaaaaaaaaa1','bbbbbbbbbb12',1,0,0]);
+load(['bbbbbbbbbb1','bbbbbbbbbb12','0',2,60,0]);
+load(['ccccccccccc','ccccccccccc0','0',0,0,0]);
+load(['-dddddddddd','-dddddddddd1','-dddddddddd2',1,0,550]);
+load(['-dddddddddd','-dddddddddd2','eeeeeeeeeee3',2,551,815]);
+load(['eeeeeeeeeee','eeeeeeeeeee3','0',3,0,0]);
+</script></body></html>
+"""
+
+
+def test_a_page_written_by_hand() -> None:
+    work = WorkPage(BY_HAND, "/chamber-music/Georg-Muster-Trio/").work()
+    composer = work.composer
+    assert (composer.name, composer.birth_year, composer.death_year) == ("Georg Muster", 1750, 1801)
+    assert (composer.born, composer.died) == ("c. 1750, Fulda", "August 12, 1801, Berlin")
+    assert work.title == "Trio in c minor, Op. 3, Trois Trios, Livre I, No. 1"
+    assert (work.key, work.opus) == ("c minor", "Op. 3")
+    assert work.instrumentation == "flute, viola and cello"
+    assert work.movements == (
+        Movement(number=1, name="Cantilena. Andante", typical_s=154),
+        Movement(number=2, name="Adagio", typical_s=693),
+        Movement(number=3, name="Rondo"),
+    )
+    assert work.facts == {
+        "Composed": "1799 (age 48-49)",
+        "Published": "1801, Leipzig: Muster (age 50)",
+        "Note": "the inner movements are exchanged in some editions.",
+    }
+    assert [note.source for note in work.notes] == ["Example Notes", "Another Writer"]
+    assert work.notes[0].text == "The trio is short.\n\nFrom its first bar it sings."
+    assert work.notes[0].credit == "© Example Notes. Used by permission. All rights reserved."
+    assert (work.notes[1].text, work.notes[1].credit) == ("A second note.", None)
+    assert work.related == ("Carl Lehrer", "Anna Muster")
+
+
+def test_recordings_of_a_page_written_by_hand() -> None:
+    first, whole, third = WorkPage(BY_HAND, "Georg-Muster-Trio").work().recordings
+    assert (first.performers, first.qualifiers) == (("Muster Trio",), ("live",))
+    assert [(part.video_id, part.movement) for part in first.parts] == [
+        ("aaaaaaaaaaa1", 1),
+        ("bbbbbbbbbb12", 2),
+    ]
+    assert [(part.start_s, part.end_s) for part in first.parts] == [(None, None), (60.0, None)]
+    assert first.parts[1].duration_s == 4090.0
+    assert whole.performers == ("A. One (flute)", "B. Two et. al.")
+    assert whole.qualifiers == ("complete with score",)
+    assert [(part.movement, part.name) for part in whole.parts] == [(0, "")]
+    assert [part.movement for part in third.parts] == [1, 2, 3]
+    assert [part.name for part in third.parts] == ["Cantilena. Andante"] * 2 + ["Rondo"]
+    assert (third.parts[0].start_s, third.parts[0].end_s) == (0.0, 550.0)
+    assert third.parts[0].url == "https://www.youtube.com/watch?v=-dddddddddd"
+
+
+def test_rows_without_times_and_without_a_chain_part_by_performers() -> None:
+    rows = "".join(
+        f"<tr><td>{who}</td><td>{name}</td><td><a href='/watch?v={video}'>play</a></td></tr>"
+        for who, name, video in [
+            ("A Trio", "I. Allegro", "aaaaaaaaaa11"),
+            ("A Trio", "II. Rondo", "aaaaaaaaaa22"),
+            ("A Trio", "I. Allegro", "bbbbbbbbbb11"),
+            ("B Trio", "II. Rondo", "cccccccccc12"),
+        ]
+    ).replace(">play<", "><")
+    page = f"""<p>A B (1900-1980)</p><p>Trio</p><p>(for trio)</p><p>I. Allegro</p><p>II. Rondo</p>
+        <p>3 recordings, 4 videos</p><table>{rows}</table>"""
+    found = WorkPage(page, "A-B-Trio").work().recordings
+    assert [[part.video_id for part in item.parts] for item in found] == [
+        ["aaaaaaaaaa11", "aaaaaaaaaa22"],
+        ["bbbbbbbbbb11"],
+        ["cccccccccc12"],
+    ]
+
+
+def test_rows_that_do_not_fit_their_videos_lend_them_no_names(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    text = BY_HAND.replace("<p>27:40</p>", "<p>27:40</p><p>28:40</p>")
+    page = WorkPage(text, "Georg-Muster-Trio")
+    work = page.work()
+    assert "7 rows but 6 videos" in caplog.text
+    assert page.coverage()["recordings"] is None
+    assert [part.video_id for item in work.recordings for part in item.parts][2] == "ccccccccccc0"
+    assert {item.performers for item in work.recordings} == {()}
+
+
+CARRIERS = [
+    "<li data-yt='-25ADaXTKOs' data-x='-25ADaXTKOs12' data-next='0' data-mov='12' data-start='5'"
+    " data-end='6.5'>",
+    """<b onclick="go(this, '-25ADaXTKOs', &quot;-25ADaXTKOs12&quot;, '0', 12, 5, 6.5)">x</b>""",
+    '<script>var x = {\'no\': 1}; y = [{"id": "-25ADaXTKOs", "vid": "-25ADaXTKOs12", '
+    '"next_video": "0", "movement_id": 12, "start": 5, "end": 6.5}]</script>',
+    "<script>play('-25ADaXTKOs', '-25ADaXTKOs12', '0', 12, 5, 6.5)</script>",
+]
+
+
+@pytest.mark.parametrize("carrier", CARRIERS)
+def test_a_reference_is_known_by_its_shape(carrier: str) -> None:
+    found = references(lxml_html.fromstring(f"<div>{carrier}</div>"))
+    assert [dataclasses.asdict(reference) for reference in found] == [
+        {
+            "youtube_id": "-25ADaXTKOs",
+            "video_id": "-25ADaXTKOs12",
+            "movement": 12,
+            "start_s": 5.0,
+            "end_s": 6.5,
+            "following": "",
+        }
+    ]
+
+
+@pytest.mark.parametrize(
+    ("link", "video_id", "bounds"),
+    [
+        ("https://www.earsense.org/chamber-music/x/?v=P-tyFM-4_0s1", "P-tyFM-4_0s1", (None, None)),
+        ("https://www.youtube.com/watch?v=cdRrn_xsxqc&t=3", "cdRrn_xsxqc", (None, None)),
+        ("//youtube.com/embed/cdRrn_xsxqc?start=60&end=75", "cdRrn_xsxqc", (60.0, 75.0)),
+        ("https://youtu.be/cdRrn_xsxqc", "cdRrn_xsxqc", (None, None)),
+    ],
+)
+def test_links(link: str, video_id: str, bounds: tuple[float | None, float | None]) -> None:
+    found = from_link(link)
+    assert isinstance(found, Reference)
+    assert (found.video_id, (found.start_s, found.end_s)) == (video_id, bounds)
+    assert found.youtube_id == video_id[:11]
+
+
+@pytest.mark.parametrize("link", ["/watch?v=short", "/watch?v=cdRrn_xsxqc123", "/x", "?ri=3"])
+def test_no_links(link: str) -> None:
+    assert from_link(link) is None
+
+
+def test_text_lines_break_at_blocks_only() -> None:
+    root = lxml_html.fromstring(
+        "<div>a <b>b</b><i>c</i>\n d<!-- no -->e<br>f<p>g</p>h<script>no</script>i"
+        "<table><tr><td>j</td><td>k</td></tr></table> l&nbsp;m </div>"
+    )
+    assert text_lines(root) == ["a bc de", "f", "g", "h", "i", "j", "k", "l m"]
+
+
+BROKEN = {
+    "empty": "",
+    "space": " \n\x00 ",
+    "text": "nothing here",
+    "maintenance": "<h1>Back soon</h1><p>The site is being repaired.</p>",
+    "binary": bytes(range(256)).decode("latin-1") * 20,
+    "person only": "<p>A B (1900-1980)</p><p>He was a composer.</p>",
+    "unclosed": "<div><p<<>><table><tr><td><!--",
+    "deep": "<div>" * 20_000,
+    "xml": "<?xml version='1.0'?><!DOCTYPE x [<!ENTITY a 'b'>]><x>&a;</x>",
+    "glossary only": "<p>glossary</p><p>rondo [I]—a round.</p>",
+}
+
+
+@pytest.mark.parametrize("html", BROKEN.values(), ids=BROKEN)
+def test_what_is_no_work_page_is_a_page_error(html: str) -> None:
+    with pytest.raises(PageError):
+        WorkPage(html, "/chamber-music/x/").work()
+    with pytest.raises(PageError):
+        ArticlePage(html, "/article/x/").article()
+
+
+@pytest.mark.parametrize("markup", MARKUPS)
+def test_a_page_cut_anywhere_is_a_work_or_a_page_error(markup: str) -> None:
+    whole = render_work(WORKS[0], markup)
+    for stop in range(0, len(whole), 97):
+        try:
+            work = WorkPage(whole[:stop], WORKS[0].page_url).work()
+        except PageError:
+            continue
+        assert work.composer.name == "Ada d'Example"
+
+
+def test_article() -> None:
+    article = {
+        "article_id": "x", "title": "A < B", "date": "May 9th, 2012", "text": "One.\n\nTwo & three."
+    }  # fmt: skip
+    found = ArticlePage(render_article(article), "/article/x/").article()
+    assert (found.title, found.date, found.text) == ("A < B", "May 9th, 2012", article["text"])
+    assert (found.article_id, found.page_url) == ("x", "/article/x/")
+    bare = f"<h1>Title</h1><p>{'Long prose. ' * 20}</p>"
+    assert ArticlePage(bare, "/article/x/").article().date is None
+
+
+def test_other_selectors_are_read_from_a_file(tmp_path: Path) -> None:
+    text = (Path("crawler") / "selectors.toml").read_text()
+    path = tmp_path / "selectors.toml"
+    path.write_text(text.replace('".work .title"', '".x"'))
+    page = WorkPage(
+        render_work(WORKS[0], "list"), WORKS[0].page_url, selectors=read_selectors(path)
+    )
+    assert page.work().title == WORKS[0].title
+    assert page.coverage()["title"] == "text"
+    assert page.coverage()["composer"] == "selector"
+    assert read_selectors(Path("crawler") / "selectors.toml") == DEFAULT
+
+
+@pytest.mark.parametrize("text", [None, "not toml", "version = 1", '[labels]\nsurprise = "x"'])
+def test_a_file_without_selectors_is_named(tmp_path: Path, text: str | None) -> None:
+    path = tmp_path / "mine.toml"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(UserError, match=r"mine\.toml"):
+        read_selectors(path)
+
+
+def test_a_selector_that_is_none_is_named(tmp_path: Path) -> None:
+    selectors = dataclasses.replace(DEFAULT, work={**DEFAULT.work, "title": "h1["})
+    with pytest.raises(UserError, match=r"h1\["):
+        WorkPage("<p>x</p>", "x", selectors=selectors).work()

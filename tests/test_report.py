@@ -1,0 +1,345 @@
+"""The report in a parser, and in a real browser where there is one."""
+
+import base64
+import dataclasses
+import io
+import re
+import shutil
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+
+from crawler.errors import LockedError, UserError
+from crawler.ledger import Ledger, State, folder_lock
+from dataset.index import load_pairs, write_pairs
+from dataset.plots import Band, bars, escape, histogram, nice_step, opus, png, spectrogram
+from dataset.report import choose_samples, report
+from dataset.splits import SplitConfig, split
+
+EVIL = """<script>alert(1)</script>"><img src=x onerror='alert(2)'> & "quoted" \x00 end"""
+
+
+@pytest.fixture(autouse=True)
+def few_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Six samples a page: sound takes most of the time."""
+    monkeypatch.setattr("dataset.report.SAMPLES", 6)
+
+
+class Page(HTMLParser):
+    """Tags with their attributes, and the text between them."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.source = path.read_text(encoding="utf-8")
+        self.feed(self.source)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def all(self, name: str) -> list[dict[str, str | None]]:
+        return [attributes for tag, attributes in self.tags if tag == name]
+
+
+def replace_all(data: Path, **values: Any) -> None:
+    path = data / "pairs.parquet"
+    write_pairs(path, [dataclasses.replace(pair, **values) for pair in load_pairs(path)])
+
+
+# ---------------------------------------------------------------- the page as text
+
+
+def test_the_counts_are_those_of_the_index(small_corpus: Path) -> None:
+    made = report(small_corpus)
+    assert made.counts == {"ok": 20, "failed": 3, "filtered": 2, "pending": 2}
+    text = " ".join(Page(made.artifact).text.split())
+    assert "pairs of text and music20works7composers6" in text
+    for reason in ("gone", "network", "movements_in_two_files", "too_short", "HTTP 404"):
+        assert reason in text
+    assert "Ana Alba" in text
+    assert "6 of 20 pairs, the first 15 s" in text
+
+
+def test_nothing_is_asked_from_outside(small_corpus: Path) -> None:
+    split(small_corpus, SplitConfig())
+    page = Page(report(small_corpus).artifact)
+    sources = [
+        value
+        for _, attributes in page.tags
+        for name, value in attributes.items()
+        if name in ("src", "href", "srcset", "poster", "action", "data")
+    ]
+    assert len(sources) == 6 * 2 + 1
+    assert all(value and value.startswith("data:") for value in sources)
+    assert not re.search(r"@import|url\(", page.source)
+    assert not page.all("script")
+
+
+def test_text_from_outside_stays_text(small_corpus: Path) -> None:
+    texts = ("caption", "composer", "title", "movement_name", "note_source", "text_rights")
+    more = ("key", "mode", "ensemble", "tempo_class", "opus", "source_url")
+    replace_all(small_corpus, **dict.fromkeys((*texts, *more), EVIL), performers=(EVIL,))
+    path = small_corpus / "pairs.parquet"
+    failed = [
+        dataclasses.replace(pair, error_message=EVIL) if pair.status == "failed" else pair
+        for pair in load_pairs(path)
+    ]
+    write_pairs(path, failed)
+    page = Page(report(small_corpus).artifact)
+    assert not page.all("script")
+    assert all(image["src"] != "x" for image in page.all("img"))
+    assert not any("onerror" in attributes for _, attributes in page.tags)
+    assert page.text.count("<script>alert(1)</script>") > 6 * 5
+    assert "\x00" not in page.source
+
+
+def test_the_same_folder_gives_the_same_bytes(small_corpus: Path, tmp_path: Path) -> None:
+    split(small_corpus, SplitConfig())
+    twin = Path(shutil.copytree(small_corpus, tmp_path / "twin"))
+    first = report(small_corpus)
+    assert first.artifact.read_bytes() == report(twin).artifact.read_bytes()
+    assert report(small_corpus).work_done == 0
+    assert first.work_done == 1
+
+
+def test_a_changed_folder_gives_another_page(small_corpus: Path) -> None:
+    report(small_corpus)
+    split(small_corpus, SplitConfig(seed=3))
+    made = report(small_corpus)
+    assert made.work_done == 1
+    assert "seed 3" in Page(made.artifact).text
+    replace_all(small_corpus, caption="Another text.")
+    assert report(small_corpus).work_done == 1
+
+
+def test_the_split_is_shown_with_a_table_that_gives_it_again(small_corpus: Path) -> None:
+    import tomllib
+
+    from crawler.options import layered
+
+    config = SplitConfig(where="composer <> 'Dan O''Dell'", fractions=(0.5, 0.5), seed=2)
+    split(small_corpus, config)
+    text = Page(report(small_corpus).artifact).text
+    table = re.search(r"\[split\]\n(\w+ = .*\n?)+", text)
+    assert table
+    assert layered(SplitConfig(), "split", toml=tomllib.loads(table[0]), environment={}) == config
+
+
+def test_pages_of_the_ledger_are_counted(small_corpus: Path) -> None:
+    with Ledger(small_corpus) as ledger:
+        for number in range(3):
+            ledger.record("page", f"ok-{number}", State.OK)
+        ledger.record("page", "gone", State.FAILED, error_class="gone")
+        ledger.record("source", "other", State.OK)
+    text = Page(report(small_corpus).artifact).text
+    assert "pages asked for4pages read3works7works with prose7" in text
+
+
+def test_without_music_there_is_still_a_page(small_corpus: Path) -> None:
+    path = small_corpus / "pairs.parquet"
+    write_pairs(path, [pair for pair in load_pairs(path) if pair.status != "ok"])
+    (small_corpus / "works.jsonl").unlink()
+    page = Page(report(small_corpus).artifact)
+    assert "No pair has music yet" in page.text
+    assert not page.all("audio")
+    write_pairs(path, [])
+    assert report(small_corpus).counts == {}
+
+
+def test_a_clip_that_vanished_costs_its_player_only(
+    small_corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dataset.report.SAMPLES", 24)
+    first, second, *_ = sorted((small_corpus / "clips").rglob("*.flac"))
+    first.unlink()
+    second.write_bytes(b"<html>")
+    page = Page(report(small_corpus).artifact)
+    lost = page.text.count("No sound:")
+    assert lost >= 2
+    assert len(page.all("audio")) == 20 - lost
+
+
+def test_no_index_and_a_busy_folder_are_one_line(small_corpus: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no index at"):
+        report(tmp_path / "empty")
+    with folder_lock(small_corpus), pytest.raises(LockedError):
+        report(small_corpus)
+
+
+def test_samples_show_every_work_before_any_twice() -> None:
+    rows = [{"pair_id": f"{n}", "work_id": f"w{n % 5}"} for n in range(30)]
+    chosen = choose_samples(rows, 12)
+    assert len({row["work_id"] for row in chosen[:5]}) == 5
+    assert len({row["work_id"] for row in chosen[5:10]}) == 5
+    assert len({row["pair_id"] for row in chosen}) == 12
+    assert choose_samples(rows[::-1], 12) == chosen
+    assert choose_samples(rows[:3], 12) == choose_samples(rows[:3], 3)
+
+
+# ---------------------------------------------------------------- pictures and sound
+
+
+def test_histogram_columns_hold_every_value() -> None:
+    values = [0.1 * n for n in range(100)] + [3.0] * 7
+    figure = histogram("Title", values, "s", Band(2.0, 4.0, "two to four"))
+    counts = [int(n) for n in re.findall(r"<title>[^<]* s: (\d+)</title>", figure)]
+    assert sum(counts) == 107
+    assert "two to four" in figure
+    assert 'class="band"' in figure
+    assert 'class="band"' not in histogram("Title", values, "s", Band(50, 60, "far"))
+    assert "none" in histogram("Title", [], "s")
+    assert "1 values" in histogram("Title", [5.0], "s")
+    assert "1 values" in histogram("Title", [5.0, float("nan")], "s")
+
+
+@pytest.mark.parametrize(
+    ("span", "step"), [(24, 1), (25, 2), (240, 10), (0.24, 0.01), (700, 50), (1.0, 0.05)]
+)
+def test_steps_are_round_numbers(span: float, step: float) -> None:
+    assert nice_step(span, 24) == pytest.approx(step)
+
+
+def test_bars_sum_up_what_they_leave_out() -> None:
+    figure = bars("Title", {f"name {n}": n + 1 for n in range(20)}, most=5)
+    numbers = [int(n) for n in re.findall(r"<b>(\d+)</b>", figure)]
+    assert numbers[:5] == [20, 19, 18, 17, 16]
+    assert sum(numbers) == sum(range(1, 21))
+    assert "15 others" in figure
+
+
+def test_escaped_text_comes_back_from_a_parser() -> None:
+    shown: list[str] = []
+    parser = HTMLParser()
+    parser.handle_data = shown.append  # type: ignore[method-assign]
+    parser.feed(f"<p>{escape(EVIL)}</p>")
+    assert "".join(shown) == EVIL.replace("\x00", "\ufffd")
+
+
+def test_a_tone_lights_its_own_row_of_the_spectrogram() -> None:
+    image_module = pytest.importorskip("PIL.Image")
+    times = np.arange(32_000) / 16_000
+    tops = []
+    for pitch_hz in (200.0, 2_000.0):
+        samples = np.sin(2 * np.pi * pitch_hz * times).astype(np.float32)
+        image = image_module.open(io.BytesIO(spectrogram(samples, 16_000)))
+        assert image.size == (480, 96)
+        tops.append(int(np.asarray(image)[:, 240].argmax()))
+    # rows are even in the logarithm from 60 Hz to 8 kHz, high notes on top
+    expected = [96 * np.log(8_000 / f) / np.log(8_000 / 60) for f in (200.0, 2_000.0)]
+    assert tops == pytest.approx(expected, abs=2)
+
+
+def test_png_gives_its_cells_back_to_another_decoder() -> None:
+    image_module = pytest.importorskip("PIL.Image")
+    cells = np.arange(256, dtype=np.uint8).reshape(8, 32)
+    assert np.array_equal(np.asarray(image_module.open(io.BytesIO(png(cells)))), cells)
+
+
+def test_silence_has_a_spectrogram() -> None:
+    assert spectrogram(np.zeros(100, np.float32), 16_000).startswith(b"\x89PNG")
+
+
+def test_the_excerpt_keeps_length_and_pitch() -> None:
+    samples = (0.5 * np.sin(2 * np.pi * 440 * np.arange(32_000) / 16_000)).astype(np.float32)
+    body = opus(samples, 16_000)
+    assert body == opus(samples, 16_000)
+    with av.open(io.BytesIO(body)) as file:
+        heard = np.concatenate([frame.to_ndarray()[0] for frame in file.decode(audio=0)])
+    assert len(heard) / 48_000 == pytest.approx(2.0, abs=0.05)
+    spectrum = np.abs(np.fft.rfft(heard[:48_000]))
+    assert int(spectrum.argmax()) == pytest.approx(440, abs=2)
+
+
+def test_the_players_hold_the_clips(small_corpus: Path) -> None:
+    page = Page(report(small_corpus).artifact)
+    lengths = []
+    for player in page.all("audio"):
+        body = base64.b64decode(str(player["src"]).split(",")[1])
+        with av.open(io.BytesIO(body)) as file:
+            lengths.append(sum(frame.samples for frame in file.decode(audio=0)) / 48_000)
+    expected = [
+        pair.num_samples / 16_000
+        for pair in load_pairs(small_corpus / "pairs.parquet")
+        if pair.status == "ok" and pair.num_samples
+    ]
+    assert len(lengths) == 6
+    assert all(min(abs(length - known) for known in expected) < 0.05 for length in lengths)
+
+
+# ---------------------------------------------------------------- a real browser
+
+PLAY = """
+const done = arguments[arguments.length - 1];
+const play = async (audio) => {
+  audio.muted = true;
+  await audio.play();
+  const ready = audio.readyState;
+  audio.pause();
+  return [ready, audio.duration, audio.error === null];
+};
+Promise.all([...document.querySelectorAll("audio")].map(play)).then(done, (e) => done(String(e)));
+"""
+
+
+@pytest.fixture
+def browser() -> Iterator[Any]:
+    """Headless Chromium through its driver."""
+    webdriver = pytest.importorskip("selenium.webdriver")
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    driver = shutil.which("chromedriver")
+    if not chromium or not driver:
+        pytest.skip("no chromium and chromedriver on this machine")
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    for flag in (
+        *("headless=new", "no-sandbox", "disable-gpu", "disable-dev-shm-usage"),
+        *("disable-background-networking", "autoplay-policy=no-user-gesture-required"),
+    ):
+        options.add_argument(f"--{flag}")
+    service = webdriver.ChromeService(executable_path=driver)
+    running = webdriver.Chrome(options=options, service=service)
+    yield running
+    running.quit()
+
+
+def overflow(browser: Any, width: int) -> int:
+    """Pixels by which the page is wider than a window of this width."""
+    size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    script = "const e = document.documentElement; return [e.scrollWidth, e.clientWidth, innerWidth]"
+    page, room, window = browser.execute_script(script)  # room = the window less its scroll bar
+    assert window == width
+    return int(page - room)
+
+
+def test_a_browser_shows_and_plays_it(small_corpus: Path, browser: Any) -> None:
+    path = small_corpus / "pairs.parquet"
+    long = "https://example.org/" + "a" * 300
+    pairs = [dataclasses.replace(pair, title=long, error_message=long) for pair in load_pairs(path)]
+    write_pairs(path, pairs)
+    split(small_corpus, SplitConfig(where=f"caption <> '{'b' * 200}'"))
+    browser.get(report(small_corpus).artifact.as_uri())
+    players = browser.execute_async_script(PLAY)
+    assert len(players) == 6
+    assert all(ready >= 2 and duration > 0.9 and sound for ready, duration, sound in players)
+    images = browser.execute_script(
+        "return [...document.images].map((image) => [image.complete, image.naturalWidth])"
+    )
+    assert images == [[True, 480]] * 6
+    drawn = browser.execute_script(
+        "return [...document.querySelectorAll('svg')].map((s) => s.getBoundingClientRect().height)"
+    )
+    assert len(drawn) == 3
+    assert min(drawn) > 50
+    assert [overflow(browser, width) for width in (390, 320, 1200)] == [0, 0, 0]
+    assert browser.get_log("browser") == []
