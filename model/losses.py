@@ -45,15 +45,14 @@ def noise_tokens(tokens: Tensor, mask: Tensor, share: float, generator: Generato
 def music_reconstruction_loss(predicted: Tensor, target: Tensor, mask: Tensor) -> Tensor:
     """MSE of the spectrogram plus MSE of its first differences along frequency and along time.
 
-    predicted (B, F, T') with T' >= T, target (B, F, T), mask (B, T) bool: frames within the
-    recording. A difference along time counts where both its frames do.
+    predicted (B, F, T') with T' >= T, target (B, F, T), mask (B, T) bool: the first frames of
+    each, those within the recording. A difference along time counts where its later frame does.
     """
     error = predicted[..., : target.shape[-1]] - target  # (B, F, T)
-    both = mask[:, 1:] & mask[:, :-1]
     return (
         masked_mean_square(error, mask)
         + masked_mean_square(error.diff(dim=1), mask)
-        + masked_mean_square(error.diff(dim=2), both)
+        + masked_mean_square(error.diff(dim=2), mask[:, 1:])
     )
 
 

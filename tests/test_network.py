@@ -1,6 +1,7 @@
 """The network: nothing leaks from padding or from the future, and generation is the argmax."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 import torch
@@ -210,6 +211,13 @@ def test_nucleus_is_ruled_by_its_own_seed(captioner: Captioner, numbers: torch.G
     narrow = GenerateConfig(method="nucleus", top_p=1e-6, max_tokens=12)
     greedy = GenerateConfig(method="greedy", max_tokens=12)
     assert captioner.generate_tokens(codes, narrow) == captioner.generate_tokens(codes, greedy)
+
+
+def test_the_whole_nucleus_is_drawn_from() -> None:
+    captioner = Captioner(replace(MODEL, vocab_size=300), FEATURES).eval()
+    settings = GenerateConfig(method="nucleus", top_p=1.0, max_tokens=2)
+    drawn = captioner.generate_tokens(torch.zeros(400, 5, 16), settings)
+    assert len({tuple(ids) for ids in drawn}) > 100  # near to uniform over 297, unlearned
 
 
 def test_text_keeps_within_the_positions_of_the_network(captioner: Captioner) -> None:
