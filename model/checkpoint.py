@@ -90,6 +90,7 @@ def save_checkpoint(
     }
     (temporary / "checkpoint.json").write_text(json.dumps(about, indent=1))
     for path in temporary.iterdir():
+        path.chmod(0o644)
         with path.open("rb") as written:
             os.fsync(written.fileno())
     fsync_folder(temporary)
@@ -155,15 +156,19 @@ def find_checkpoint(run: Path, which: Which) -> Checkpoint:
 
 
 def prune(folder: Path) -> None:
-    """Remove what a killed run left half written, and all checkpoints but the newest and best."""
-    for orphan in folder.glob(TEMPORARY_PREFIX + "*"):
-        shutil.rmtree(orphan)
+    """Remove all checkpoints but the newest and the best."""
     checkpoints = list_checkpoints(folder)
     kept = {one.step for one in checkpoints[-KEPT:]}
     best = best_of(checkpoints)
     for checkpoint in checkpoints:
         if checkpoint.step not in kept and checkpoint is not best:
             discard(checkpoint.folder)
+
+
+def sweep_checkpoints(folder: Path) -> None:
+    """Remove what a killed run left half written or half removed."""
+    for orphan in folder.glob(TEMPORARY_PREFIX + "*"):
+        shutil.rmtree(orphan)
 
 
 def discard(folder: Path) -> None:

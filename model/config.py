@@ -157,11 +157,12 @@ PRESETS = {
         preset="tiny",
         steps=150,
         batch_size=8,
-        crop_s=16.0,
+        crop_s=12.0,
         learning_rate=1e-3,
         warmup_steps=15,
         checkpoint_every=50,
         validate_every=50,
+        threads=1,  # more would wait for each other: the network is too small to share out
         features=FeatureConfig(n_fft=512, hop_length=256, n_mels=64, log=True),
         model=ModelConfig(
             channels=(16, 32, 48, 64, 96, 128),

@@ -41,11 +41,11 @@ class TrainedCaptioner:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caption:
-    """What a run says of a recording."""
+    """What a run says of a recording; JSON values."""
 
     text: str
-    file: Path
-    run: Path
+    file: str
+    run: str
     step: int  # updates behind the weights
     duration_s: float
     num_windows: int
@@ -78,8 +78,8 @@ def caption(
     (text,) = generate_captions(captioner, [waveform], config)
     return Caption(
         text=text,
-        file=file,
-        run=run,
+        file=str(file),
+        run=str(run),
         step=captioner.checkpoint.step,
         duration_s=len(waveform) / captioner.config.features.sample_rate,
         num_windows=len(window_starts(len(waveform), window_samples(captioner.config))),

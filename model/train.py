@@ -18,12 +18,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from crawler.errors import UserError
+from crawler.files import sweep_temporary
 from crawler.ledger import folder_lock
 from crawler.summary import Progress, Summary, silent
 from dataset.splits import load_split
@@ -36,6 +38,7 @@ from model.checkpoint import (
     optimizer_tensors,
     restore_optimizer,
     save_checkpoint,
+    sweep_checkpoints,
 )
 from model.config import TrainConfig
 from model.examples import PairDataset, training_items
@@ -65,6 +68,8 @@ def train(
     with folder_lock(folder), threads(config.threads), stop_signals() as stop:
         # ---- the run: new, to be continued, or done
         begin_run(folder, config, split_hashes(data, config.split))
+        sweep_temporary(folder)
+        sweep_checkpoints(folder / "checkpoints")
         checkpoints = list_checkpoints(folder / "checkpoints")
         last = checkpoints[-1] if checkpoints else None
         first_step = last.step if last else 0
@@ -261,16 +266,17 @@ def summary(
 
 @contextmanager
 def stop_signals() -> Iterator[threading.Event]:
-    """An event that SIGINT or SIGTERM sets instead of ending the process; main thread only."""
+    """An event that the first SIGINT or SIGTERM sets; a second one acts as before."""
     stop = threading.Event()
+    before: dict[int, Any] = {}
 
     def ask(number: int, frame: FrameType | None) -> None:
         stop.set()
+        signal.signal(number, before[number])
 
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    if threading.current_thread() is threading.main_thread():
+        for number in (int(signal.SIGINT), int(signal.SIGTERM)):
+            before[number] = signal.signal(number, ask)
     try:
         yield stop
     finally:

@@ -22,6 +22,7 @@ from model.checkpoint import (
     read_config,
     restore_optimizer,
     save_checkpoint,
+    sweep_checkpoints,
 )
 from model.config import PRESETS, TrainConfig
 from model.network import Captioner
@@ -96,11 +97,12 @@ def test_the_newest_two_and_the_best_are_kept(tmp_path: Path) -> None:
 
 def test_half_written_folders_are_no_checkpoints_and_are_swept(tmp_path: Path) -> None:
     save(tmp_path, 10, 1.0)
+    save(tmp_path, 20)
     half = tmp_path / "checkpoints/.tmp-abc"
     half.mkdir()
     (half / "model.safetensors").write_bytes(b"half")
-    assert [one.step for one in list_checkpoints(tmp_path / "checkpoints")] == [10]
-    save(tmp_path, 20)
+    assert [one.step for one in list_checkpoints(tmp_path / "checkpoints")] == [10, 20]
+    sweep_checkpoints(tmp_path / "checkpoints")
     names = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
     assert names == ["step-000010", "step-000020"]
 

@@ -95,7 +95,7 @@ def test_any_audio_file_gets_a_caption(run: Path, tmp_path: Path, suffix: str) -
     soundfile.write(file, stereo, 2 * RATE)
     found = caption(file, run, GREEDY)
     assert isinstance(found.text, str)
-    assert (found.file, found.run) == (file, run)
+    assert (found.file, found.run) == (str(file), str(run))
     assert found.duration_s == pytest.approx(1.2, abs=0.03)
     assert found.num_windows == 3
     assert found.step == 3

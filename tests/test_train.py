@@ -4,6 +4,8 @@ import dataclasses
 import json
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -65,6 +67,33 @@ def test_killed_and_resumed_is_bit_identical_to_straight_through(
     assert logs[0] == logs[1]
     hashes = [dict(find_checkpoint(runs / name, "last").files) for name in ("straight", "killed")]
     assert hashes[0] == hashes[1]  # optimizer, momentum encoder and queue as well
+
+
+KILL = """
+import os, signal, sys
+from pathlib import Path
+from small_model import SMALL
+from model.train import train
+train(Path(sys.argv[1]), SMALL, run="killed",
+      progress=lambda done, total: done == 5 and os.kill(os.getpid(), signal.SIGKILL))
+"""
+
+
+@pytest.mark.slow
+def test_sigkill_loses_no_checkpoint_and_changes_no_byte(data: Path) -> None:
+    here = Path(__file__).parent
+    paths = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (here, here.parent)))}
+    killed = subprocess.run([sys.executable, "-c", KILL, data], env=paths, timeout=250)
+    assert killed.returncode == -signal.SIGKILL
+    run = data / "runs/killed"
+    assert [one.step for one in list_checkpoints(run / "checkpoints")][-1] == 4
+    (run / "checkpoints/.tmp-half").mkdir()
+    assert train(data, SMALL, run="killed").work_done == 2
+    straight = train(data, SMALL, run="straight").artifact
+    assert (run / "log.jsonl").read_bytes() == (straight / "log.jsonl").read_bytes()
+    last = find_checkpoint(run, "last")
+    assert last.files == find_checkpoint(straight, "last").files
+    assert not list(run.rglob(".tmp-*"))
 
 
 def test_a_finished_run_does_nothing_again(data: Path) -> None:
