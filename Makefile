@@ -15,7 +15,7 @@ $(STAMP): pyproject.toml constraints.txt
 	  { echo "$$($(PYTHON) --version) is too old: Earscribe needs Python 3.11 or newer; give one with PYTHON=python3.12"; exit 1; }
 	$(PYTHON) -m venv --clear .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt uv
-	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[all]'
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -c constraints.txt -e '.[all]'
 	touch $(STAMP)
 
 demo: $(STAMP)

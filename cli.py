@@ -479,3 +479,7 @@ def numbers(text: str | None, flag: str) -> tuple[float, ...] | None:
         return tuple(float(part) for part in text.split(","))
     except ValueError as error:
         raise UserError(f"{flag} {text} is not numbers separated by commas: 0.8,0.1,0.1") from error
+
+
+if __name__ == "__main__":
+    app()

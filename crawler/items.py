@@ -153,12 +153,21 @@ def read_works(path: Path) -> list[Work]:
     Raises UserError when it is missing or damaged, SchemaVersionError when of another version.
     """
     if not path.is_file():
-        raise UserError(f"no works at {path}: run `earscribe crawl` or `earscribe import` first")
+        raise UserError(f"no works at {path}: run `earscribe crawl` first")
     head, *lines = path.read_text(encoding="utf-8").rstrip("\n").split("\n")
-    version = json.loads(head).get("earscribe_works")
+    try:
+        version = json.loads(head)["earscribe_works"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} is not a works file: run `earscribe crawl` again") from error
     if version != WORKS_VERSION:
         raise SchemaVersionError(
             f"{path} has works version {version}, this program reads {WORKS_VERSION}: "
             "run `earscribe crawl` again"
         )
-    return [work_from_dict(json.loads(line)) for line in lines]
+    works = []
+    for number, line in enumerate(lines, start=2):
+        try:
+            works.append(work_from_dict(json.loads(line)))
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{path} line {number} is no work: {error!r}") from error
+    return works
