@@ -382,6 +382,12 @@ def train(
     if preset not in PRESETS:
         raise UserError(f"no preset {preset!r}: give one of {', '.join(PRESETS)}")
     config = common.layer(PRESETS[preset], "train", split=split, steps=steps, seed=seed)
+    from model.runs import finished
+
+    complete = finished(common.data, config, run)  # known at once: torch takes seconds to import
+    if complete:
+        show(common, complete)
+        return
     from model.train import train as go
 
     finish(

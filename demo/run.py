@@ -19,6 +19,7 @@ from dataset.splits import SplitConfig, split
 from dataset.validate import validate
 from demo.site import Replica, serve
 from model.config import PRESETS, GenerateConfig, TrainConfig
+from model.runs import finished
 
 CORPUS = Path(__file__).parent.parent / "data" / "demo"
 ARTICLE = "/article/How-Four-Players-Share-One-Tune/"
@@ -89,6 +90,9 @@ def run_folder(data: Path, config: DemoConfig) -> Path:
 
 def learn(data: Path, config: DemoConfig, progress: Progress) -> Summary:
     """Train the demo's captioner (torch is imported here, when it is needed)."""
+    complete = finished(data, config.train)
+    if complete:
+        return complete
     from model.train import train
 
     return train(data, config.train, progress=progress)

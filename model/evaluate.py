@@ -12,7 +12,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -23,7 +23,6 @@ from crawler.summary import Progress, Summary, silent
 from dataset.audio import AudioError, load_segment
 from dataset.schema import Pair, stable_id
 from dataset.splits import SPLITS_NAME, load_split
-from model.checkpoint import Which
 from model.config import GenerateConfig
 from model.controls import (
     audio_swap,
@@ -31,8 +30,10 @@ from model.controls import (
     random_training_texts,
     same_movement_texts,
 )
-from model.generate import TrainedCaptioner, generate_captions, load_captioner
-from model.metrics import mean_values, score_captions, values
+from model.runs import Checkpoint, Which, find_checkpoint, read_config
+
+if TYPE_CHECKING:  # torch and the scorers are imported where they work: a second time none does
+    from model.generate import TrainedCaptioner
 
 logger = logging.getLogger(__name__)
 
@@ -69,15 +70,18 @@ def evaluate(
     counted and listed, and no score counts it.
     """
     generate = generate or GenerateConfig()
-    captioner = load_captioner(run, checkpoint)
-    split = captioner.config.split
+    found = find_checkpoint(run, checkpoint)
+    split = read_config(found.verified("config.json")).split
     clips = clips_of(data, load_split(data, split, part))
     training = load_split(data, split, "train")
-    about = evaluated(data, captioner, part, generate)
+    about = evaluated(data / SPLITS_NAME / split, found, part, generate)
     with folder_lock(run):
         kept = kept_report(run, part, about)
         if kept is not None:
             return summary(run, part, len(clips), kept, work_done=0)
+        from model.generate import load_captioner
+
+        captioner = load_captioner(run, checkpoint)
         heard, hypotheses, failed = caption_clips(captioner, clips, generate, progress)
         if not heard:
             raise UserError(f"none of the {len(clips)} clips of {part} could be read: {failed}")
@@ -106,21 +110,20 @@ def clips_of(data: Path, pairs: Sequence[Pair]) -> list[ScoredClip]:
 
 
 def evaluated(
-    data: Path, captioner: TrainedCaptioner, part: Part, generate: GenerateConfig
+    split: Path, checkpoint: Checkpoint, part: Part, generate: GenerateConfig
 ) -> dict[str, Any]:
     """What is scored and how, and its fingerprint: equal fingerprints, equal scores."""
-    folder = data / SPLITS_NAME / captioner.config.split
     about = {
         "earscribe_scores": SCORES_VERSION,
         "part": part,
         "checkpoint": {
-            "step": captioner.checkpoint.step,
-            "weights_sha256": captioner.weights_sha256,
+            "step": checkpoint.step,
+            "weights_sha256": checkpoint.files["model.safetensors"],
         },
         "split": {
-            "name": captioner.config.split,
-            "part_sha256": sha256_file(folder / f"{part}.parquet"),
-            "train_sha256": sha256_file(folder / "train.parquet"),
+            "name": split.name,
+            "part_sha256": sha256_file(split / f"{part}.parquet"),
+            "train_sha256": sha256_file(split / "train.parquet"),
         },
         "generate": dataclasses.asdict(generate),
     }
@@ -139,12 +142,14 @@ def kept_report(run: Path, part: Part, about: dict[str, Any]) -> dict[str, Any] 
 
 
 def caption_clips(
-    captioner: TrainedCaptioner,
+    captioner: "TrainedCaptioner",
     clips: Sequence[ScoredClip],
     generate: GenerateConfig,
     progress: Progress,
 ) -> tuple[list[ScoredClip], list[str], dict[str, str]]:
     """Clips that could be read, their captions, and the reason of each that could not by id."""
+    from model.generate import generate_captions
+
     heard: list[ScoredClip] = []
     hypotheses: list[str] = []
     failed: dict[str, str] = {}
@@ -168,6 +173,8 @@ def score_report(
     clips: Sequence[ScoredClip], hypotheses: Sequence[str], pairs: Sequence[Pair]
 ) -> dict[str, Any]:
     """Scores of the captioner and of every control, and how each score is computed."""
+    from model.metrics import mean_values, score_captions, values
+
     references = [clip.references for clip in clips]
     training = [pair.caption for pair in pairs]
     captioner = score_captions(hypotheses, references, training)

@@ -14,10 +14,11 @@ from torch import Tensor
 
 from crawler.errors import UserError
 from dataset.audio import AudioError, load_segment
-from model.checkpoint import Checkpoint, Which, find_checkpoint, load_network
+from model.checkpoint import load_network
 from model.config import GenerateConfig, TrainConfig
 from model.features import Spectrogram
 from model.network import Captioner
+from model.runs import Checkpoint, Which, find_checkpoint
 from model.tokenizer import Tokenizer
 
 BATCH_SIZE = 16  # windows, or captions, that go through the network at a time
@@ -32,11 +33,6 @@ class TrainedCaptioner:
     tokenizer: Tokenizer
     network: Captioner
     spectrogram: Spectrogram
-
-    @property
-    def weights_sha256(self) -> str:
-        """Of the file of weights: what the captioner is, whatever its folder is called."""
-        return self.checkpoint.files["model.safetensors"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,28 +1,37 @@
-"""The folder of a run: the settings it was begun with, and its log.
+"""The folder of a run: its settings, and which checkpoints it holds; needs no torch.
 
-config.json, split.json   another setting or another content of the split is refused
-log.jsonl                 losses by step, without times: the same run, the same bytes
-tensorboard/              the same figures as TensorBoard scalars
+config.json, split.json   what the run was begun with: another setting or split is refused
+checkpoints/step-XXXXXX/  the newest two and the best by validation loss
 """
 
+import dataclasses
 import json
-import os
 import re
+import shutil
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal
 
-from torch.utils.tensorboard import SummaryWriter
-
-from crawler.errors import UserError
-from crawler.files import sha256_file, write_atomic
-from dataset.splits import SPLITS_NAME
-from model.checkpoint import config_to_json, read_config
+from crawler.errors import SchemaVersionError, UserError
+from crawler.files import TEMPORARY_PREFIX, sha256_file, write_atomic
+from crawler.options import layered
+from crawler.summary import Summary
+from dataset.splits import SPLITS_NAME, read_split
 from model.config import TrainConfig
 
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 FREE_SETTINGS = ("threads",)  # may change when a run goes on
+CHECKPOINT_VERSION = 1
+NAME = re.compile(r"step-\d{6,}")
+KEPT = 2  # the newest ones; the best is kept besides
+PICKLED_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle")
+PICKLED_HEADS = (b"\x80", b"PK")  # of a pickle, of torch's archive of pickles
+
+Which = Literal["best", "last"]
+
+
+# ---- settings ----------------------------------------------------------------------------------
 
 
 def run_folder(data: Path, name: str) -> Path:
@@ -33,7 +42,8 @@ def run_folder(data: Path, name: str) -> Path:
 
 
 def split_hashes(data: Path, split: str) -> dict[str, str]:
-    """What the run learns from and is chosen by."""
+    """What a run learns from and is chosen by; UserError when there is no such split."""
+    read_split(data, split)
     folder = data / SPLITS_NAME / split
     return {
         "name": split,
@@ -44,6 +54,14 @@ def split_hashes(data: Path, split: str) -> dict[str, str]:
 
 def begin_run(folder: Path, config: TrainConfig, split: dict[str, str]) -> None:
     """Write config.json and split.json, or refuse what differs from those that are there."""
+    refuse_another(folder, config, split)
+    for name, content in (("config.json", config_to_json(config)), ("split.json", split)):
+        if not (folder / name).is_file():
+            write_atomic(folder / name, json.dumps(content, indent=1).encode())
+
+
+def refuse_another(folder: Path, config: TrainConfig, split: dict[str, str]) -> None:
+    """UserError when the run was begun with other settings or another content of its split."""
     settings, kept_split = folder / "config.json", folder / "split.json"
     if settings.is_file():
         refuse_changes(folder.name, flat(config_to_json(read_config(settings))), config)
@@ -52,10 +70,6 @@ def begin_run(folder: Path, config: TrainConfig, split: dict[str, str]) -> None:
             f"run {folder.name} was begun with another content of split {split['name']}: give "
             "another name with --run"
         )
-    if not settings.is_file():
-        write_atomic(settings, json.dumps(config_to_json(config), indent=1).encode())
-    if not kept_split.is_file():
-        write_atomic(kept_split, json.dumps(split, indent=1).encode())
 
 
 def refuse_changes(run: str, begun: Mapping[str, Any], config: TrainConfig) -> None:
@@ -77,42 +91,155 @@ def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return found
 
 
-class RunLog:
-    """log.jsonl and TensorBoard, from the updates after `first_step` on."""
-
-    def __init__(self, folder: Path, first_step: int) -> None:
-        self._lines = (folder / "log.jsonl").open("a", encoding="utf-8")
-        self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=first_step + 1)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._board.close()
-        self._lines.close()
-
-    def write(self, step: int, **figures: float) -> None:
-        """One line and one point a figure."""
-        self._lines.write(json.dumps({"step": step, **figures}) + "\n")
-        self._lines.flush()
-        for name, value in figures.items():
-            self._board.add_scalar(name, value, step)
-
-    def sync(self) -> None:
-        """Bring the log to the disk: a checkpoint must not be ahead of it."""
-        os.fsync(self._lines.fileno())
+def config_to_json(config: TrainConfig) -> dict[str, Any]:
+    """The settings of a run as JSON values."""
+    return dataclasses.asdict(config)
 
 
-def truncate_log(path: Path, last_step: int) -> None:
-    """Drop the lines after `last_step`, which the run writes again, and a half written one."""
-    if not path.is_file():
-        return
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    whole = [line for line in lines if line.endswith("\n")]
-    kept = [line for line in whole if json.loads(line)["step"] <= last_step]
-    write_atomic(path, "".join(kept).encode())
+def read_config(path: Path) -> TrainConfig:
+    """The settings of a run; UserError when the file is not JSON or holds what is not allowed."""
+    try:
+        saved = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} holds no settings: {error}") from error
+    return layered(TrainConfig(), "train", toml={"train": saved}, environment={})
+
+
+# ---- checkpoints -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """What checkpoint.json says of its folder."""
+
+    folder: Path
+    step: int  # updates done
+    validation_loss: float | None  # at this step; None when it was not validated
+    best_loss: float | None  # lowest validation loss of the run so far
+    files: Mapping[str, str]  # name -> sha256
+
+    def verified(self, name: str) -> Path:
+        """The path of one of its files; UserError when damaged, missing or pickled."""
+        path = self.folder / name
+        if not path.is_file():
+            raise UserError(f"checkpoint {self.folder} lacks {name}: give another or train again")
+        refuse_pickle(path)
+        if sha256_file(path) != self.files.get(name):
+            raise UserError(f"{path} is damaged: remove the checkpoint {self.folder}")
+        return path
+
+
+def read_checkpoint(folder: Path) -> Checkpoint:
+    """Read checkpoint.json; UserError when it is missing or damaged, or the folder is pickled."""
+    for path in sorted(folder.iterdir()):
+        refuse_pickle(path)
+    try:
+        about = json.loads((folder / "checkpoint.json").read_text())
+        version = about.pop("earscribe_checkpoint")
+        if version != CHECKPOINT_VERSION:
+            raise SchemaVersionError(
+                f"{folder} has checkpoint version {version}, this program reads "
+                f"{CHECKPOINT_VERSION}: train again"
+            )
+        return Checkpoint(folder=folder, **about)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{folder} is no whole checkpoint ({error}): remove it") from error
+
+
+def refuse_pickle(path: Path) -> None:
+    """UserError for a file that could hold pickled code."""
+    with path.open("rb") as body:
+        pickled = path.suffix in PICKLED_SUFFIXES or body.read(2).startswith(PICKLED_HEADS)
+    if pickled:
+        raise UserError(f"{path} may hold pickled code: only safetensors and JSON are read")
+
+
+def list_checkpoints(folder: Path) -> list[Checkpoint]:
+    """The whole checkpoints of a run by step; [] without any."""
+    if not folder.is_dir():
+        return []
+    found = [read_checkpoint(path) for path in folder.iterdir() if NAME.fullmatch(path.name)]
+    return sorted(found, key=lambda checkpoint: checkpoint.step)
+
+
+def best_of(checkpoints: list[Checkpoint]) -> Checkpoint | None:
+    """The one of lowest validation loss, of equals the earliest; None when none was validated."""
+    validated = [one for one in checkpoints if one.validation_loss is not None]
+    return min(validated, key=lambda one: (one.validation_loss, one.step), default=None)
+
+
+def find_checkpoint(run: Path, which: Which) -> Checkpoint:
+    """The best or last checkpoint of a run; UserError when there is no such run or checkpoint."""
+    if not run.is_dir():
+        known = sorted(path.name for path in run.parent.glob("*/") if path.is_dir())
+        runs = ", ".join(known) or "none"
+        raise UserError(f"no run {run}: runs in {run.parent} are {runs}; see `earscribe train`")
+    checkpoints = list_checkpoints(run / "checkpoints")
+    if not checkpoints:
+        raise UserError(f"run {run} has no checkpoint yet: run `earscribe train` on")
+    chosen = best_of(checkpoints) if which == "best" else checkpoints[-1]
+    if chosen is None:
+        raise UserError(f"run {run} has not been validated yet: train on or take the last one")
+    return chosen
+
+
+def prune(folder: Path) -> None:
+    """Remove all checkpoints but the newest and the best."""
+    checkpoints = list_checkpoints(folder)
+    kept = {one.step for one in checkpoints[-KEPT:]}
+    best = best_of(checkpoints)
+    for checkpoint in checkpoints:
+        if checkpoint.step not in kept and checkpoint is not best:
+            discard(checkpoint.folder)
+
+
+def sweep_checkpoints(folder: Path) -> None:
+    """Remove what a killed run left half written or half removed."""
+    for orphan in folder.glob(TEMPORARY_PREFIX + "*"):
+        shutil.rmtree(orphan)
+
+
+def discard(folder: Path) -> None:
+    """Remove a checkpoint so that a kill on the way leaves no half of it under its name."""
+    doomed = folder.with_name(TEMPORARY_PREFIX + folder.name)
+    folder.replace(doomed)
+    shutil.rmtree(doomed)
+
+
+# ---- the end -----------------------------------------------------------------------------------
+
+
+def finished(data: Path, config: TrainConfig, run: str | None = None) -> Summary | None:
+    """The summary of a run that has all its updates, None for any other; costs no torch.
+
+    UserError when the run was begun with other settings or another content of its split.
+    """
+    folder = run_folder(data, run or config.preset)
+    checkpoints = list_checkpoints(folder / "checkpoints")
+    if not checkpoints:
+        return None
+    refuse_another(folder, config, split_hashes(data, config.split))
+    if checkpoints[-1].step < config.steps:
+        return None
+    return train_summary(folder, config, checkpoints, work_done=0)
+
+
+def train_summary(
+    folder: Path, config: TrainConfig, checkpoints: list[Checkpoint], work_done: int
+) -> Summary:
+    """Counts by update; the losses and the best checkpoint are in the details."""
+    done = checkpoints[-1].step
+    left = config.steps - done
+    best = best_of(checkpoints)
+    return Summary(
+        stage="train",
+        total=config.steps,
+        counts={"ok": done, **({"pending": left} if left else {})},
+        artifact=folder,
+        details={
+            "best_step": best.step if best else None,
+            "best_validation_loss": best.validation_loss if best else None,
+        },
+        work_done=work_done,
+        incomplete=left > 0,
+    )

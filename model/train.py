@@ -11,34 +11,33 @@ All chance of an update (crops, dropout, token noise) is drawn from (seed, step)
 needs no random state and any step can be the first.
 """
 
+import json
 import math
+import os
 import signal
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
-from typing import Any
+from types import FrameType, TracebackType
+from typing import Any, Self
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils.tensorboard import SummaryWriter
 
 from crawler.errors import UserError
-from crawler.files import sweep_temporary
+from crawler.files import sweep_temporary, write_atomic
 from crawler.ledger import folder_lock
 from crawler.summary import Progress, Summary, silent
 from dataset.splits import load_split
 from model.checkpoint import (
-    Checkpoint,
-    best_of,
-    list_checkpoints,
     load_trainer,
     load_weights,
     optimizer_tensors,
     restore_optimizer,
     save_checkpoint,
-    sweep_checkpoints,
 )
 from model.config import TrainConfig
 from model.examples import PairDataset, training_items
@@ -46,7 +45,16 @@ from model.features import Spectrogram
 from model.losses import captioning_loss
 from model.network import Captioner
 from model.objective import Memory, batch_losses, needs_memory, weighted_sum
-from model.runs import RunLog, begin_run, run_folder, split_hashes, truncate_log
+from model.runs import (
+    Checkpoint,
+    begin_run,
+    finished,
+    list_checkpoints,
+    run_folder,
+    split_hashes,
+    sweep_checkpoints,
+    train_summary,
+)
 from model.tokenizer import Tokenizer
 
 STEP = 3  # first word of an update's seed; examples.py has the others
@@ -70,11 +78,12 @@ def train(
         begin_run(folder, config, split_hashes(data, config.split))
         sweep_temporary(folder)
         sweep_checkpoints(folder / "checkpoints")
+        complete = finished(data, config, run)
+        if complete:
+            return complete
         checkpoints = list_checkpoints(folder / "checkpoints")
         last = checkpoints[-1] if checkpoints else None
         first_step = last.step if last else 0
-        if first_step == config.steps:
-            return summary(folder, config, checkpoints, work_done=0)
 
         # ---- data
         captions = [pair.caption for pair in pairs]
@@ -144,7 +153,7 @@ def train(
                 if end:
                     break
         work_done = done - first_step
-        return summary(folder, config, list_checkpoints(folder / "checkpoints"), work_done)
+        return train_summary(folder, config, list_checkpoints(folder / "checkpoints"), work_done)
 
 
 def run_tokenizer(
@@ -243,25 +252,45 @@ def restore_trainer(
         memory.load_state_dict(of["memory/"])
 
 
-def summary(
-    folder: Path, config: TrainConfig, checkpoints: list[Checkpoint], work_done: int
-) -> Summary:
-    """Counts by update; the losses and the best checkpoint are in the details."""
-    done = checkpoints[-1].step
-    left = config.steps - done
-    best = best_of(checkpoints)
-    return Summary(
-        stage="train",
-        total=config.steps,
-        counts={"ok": done, **({"pending": left} if left else {})},
-        artifact=folder,
-        details={
-            "best_step": best.step if best else None,
-            "best_validation_loss": best.validation_loss if best else None,
-        },
-        work_done=work_done,
-        incomplete=left > 0,
-    )
+class RunLog:
+    """log.jsonl and TensorBoard, from the updates after `first_step` on."""
+
+    def __init__(self, folder: Path, first_step: int) -> None:
+        self._lines = (folder / "log.jsonl").open("a", encoding="utf-8")
+        self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=first_step + 1)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._board.close()
+        self._lines.close()
+
+    def write(self, step: int, **figures: float) -> None:
+        """One line and one point a figure."""
+        self._lines.write(json.dumps({"step": step, **figures}) + "\n")
+        self._lines.flush()
+        for name, value in figures.items():
+            self._board.add_scalar(name, value, step)
+
+    def sync(self) -> None:
+        """Bring the log to the disk: a checkpoint must not be ahead of it."""
+        os.fsync(self._lines.fileno())
+
+
+def truncate_log(path: Path, last_step: int) -> None:
+    """Drop the lines after `last_step`, which the run writes again, and a half written one."""
+    if not path.is_file():
+        return
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    whole = [line for line in lines if line.endswith("\n")]
+    kept = [line for line in whole if json.loads(line)["step"] <= last_step]
+    write_atomic(path, "".join(kept).encode())
 
 
 @contextmanager

@@ -11,21 +11,23 @@ from torch import nn
 
 from crawler.errors import SchemaVersionError, UserError
 from model.checkpoint import (
-    Checkpoint,
-    config_to_json,
-    find_checkpoint,
-    list_checkpoints,
     load_network,
     load_trainer,
     load_weights,
     optimizer_tensors,
-    read_config,
     restore_optimizer,
     save_checkpoint,
-    sweep_checkpoints,
 )
 from model.config import PRESETS, TrainConfig
 from model.network import Captioner
+from model.runs import (
+    Checkpoint,
+    config_to_json,
+    find_checkpoint,
+    list_checkpoints,
+    read_config,
+    sweep_checkpoints,
+)
 from model.tokenizer import Tokenizer
 
 TOKENIZER = Tokenizer.train(["The cello sings.", "The viola answers."], 300)

@@ -18,8 +18,8 @@ dataset.schema dataset.filters dataset.index dataset.captions dataset.pairing da
 dataset.audio dataset.bounds dataset.fetch dataset.splits dataset.validate dataset.plots
 dataset.report dataset.export
 model.config model.torchaudio_import model.features model.tokenizer model.similarity
-model.network model.losses model.momentum model.examples model.objective model.checkpoint
-model.runs model.generate model.metrics model.controls model.train model.evaluate
+model.network model.losses model.momentum model.examples model.objective model.runs
+model.checkpoint model.generate model.metrics model.controls model.train model.evaluate
 demo.render demo.markup demo.site demo.run
 cli
 """.split()

@@ -15,8 +15,9 @@ from small_model import SMALL
 from crawler.errors import LockedError, UserError
 from crawler.ledger import folder_lock
 from dataset.splits import SplitConfig, load_split, split
-from model.checkpoint import find_checkpoint, list_checkpoints, load_network
+from model.checkpoint import load_network
 from model.config import LossConfig, TrainConfig
+from model.runs import find_checkpoint, finished, list_checkpoints
 from model.tokenizer import Tokenizer
 from model.train import learning_rate, train
 
@@ -26,6 +27,9 @@ def data(small_corpus: Path) -> Path:
     """A data folder with its default split."""
     split(small_corpus, SplitConfig())
     return small_corpus
+
+
+ROOT = Path(__file__).parent.parent
 
 
 class Killed(BaseException):
@@ -106,6 +110,17 @@ def test_a_finished_run_does_nothing_again(data: Path) -> None:
     assert again.details == first.details
     before.pop(data / "runs/small/.lock")
     assert all(path.stat().st_mtime_ns == time for path, time in before.items())
+
+
+def test_a_finished_run_is_known_without_torch(data: Path) -> None:
+    assert finished(data, SMALL) is None
+    made = train(data, SMALL)
+    assert finished(data, SMALL) == dataclasses.replace(made, work_done=0)
+    assert finished(data, SMALL, "other") is None
+    script = "import sys, model.runs, model.evaluate; print(sorted(sys.modules))"
+    loaded = subprocess.check_output([sys.executable, "-c", script], cwd=ROOT, text=True)
+    assert "'model.evaluate'" in loaded
+    assert not [name for name in ("torch", "transformers", "nltk") if f"'{name}'" in loaded]
 
 
 def test_the_log_holds_every_loss_and_the_summary_the_best(data: Path) -> None:
