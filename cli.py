@@ -149,39 +149,32 @@ def show(common: Common, summary: Summary) -> None:
     if common.as_json:
         typer.echo(json.dumps(dataclasses.asdict(summary), default=str))
         return
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title=summary.stage, title_justify="left", title_style="bold", min_width=48)
-    table.add_column("outcome")
-    table.add_column("number", justify="right")
-    for outcome, number in sorted(summary.counts.items()):
-        table.add_row(outcome, str(number))
-    table.add_section()
-    table.add_row("in all", str(summary.total))
-    console = Console()
-    console.print(table)
+    rows = [{"outcome": key, "number": number} for key, number in sorted(summary.counts.items())]
+    show_rows(summary.stage, [*rows, {"outcome": "in all", "number": summary.total}])
     for key, value in summary.details.items():
-        show_detail(console, key, value)
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            show_rows(key, value)
+        elif isinstance(value, dict):
+            typer.echo(f"{key}: " + ", ".join(f"{k} {shown(v)}" for k, v in value.items()))
+        elif value not in (None, [], ""):
+            typer.echo(f"{key}: {shown(value)}")
     done = f"{summary.work_done} done now" if summary.work_done else "nothing to do"
     typer.echo(f"{summary.artifact} ({done})\n")
 
 
-def show_detail(console: Any, key: str, value: Any) -> None:
-    """Print one further figure; a list of equal dicts becomes a table."""
+def show_rows(title: str, rows: list[dict[str, Any]]) -> None:
+    """Print dicts with equal keys as a table."""
+    from rich import box
+    from rich.console import Console
     from rich.table import Table
 
-    if isinstance(value, list) and value and all(isinstance(row, dict) for row in value):
-        table = Table(title=key, title_justify="left")
-        for column in value[0]:
-            table.add_column(str(column), overflow="fold")
-        for row in value:
-            table.add_row(*(shown(cell) for cell in row.values()))
-        console.print(table)
-    elif isinstance(value, dict):
-        console.print(f"{key}: " + ", ".join(f"{k} {shown(v)}" for k, v in value.items()))
-    elif value not in (None, [], ""):
-        console.print(f"{key}: {shown(value)}", markup=False)
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    for column, value in rows[0].items():
+        number = isinstance(value, int | float)
+        table.add_column(column, justify="right" if number else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*map(shown, row.values()))
+    Console().print(table, markup=False)
 
 
 def shown(value: Any) -> str:
@@ -446,9 +439,7 @@ def status(common: Common) -> None:
     if common.as_json:
         typer.echo(json.dumps(rows))
         return
-    from rich.console import Console
-
-    show_detail(Console(), str(common.data), rows or "nothing has been run yet")
+    show_rows(str(common.data), rows)
 
 
 @command(app, WHOLE, "earscribe demo", data=Path("data/demo-run"))

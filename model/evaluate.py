@@ -229,17 +229,17 @@ def file_name(stem: str, part: Part, suffix: str) -> str:
 def summary(
     run: Path, part: Part, num_clips: int, report: dict[str, Any], *, work_done: int
 ) -> Summary:
-    """Counts by clip; the table of scores is in the details, one row each."""
+    """Counts by clip; in the details a table, one row a score, one column a source of captions."""
     failed = len(report["failed"])
     table = [
-        {"captions": name, **{key: round(row[key], 3) for key in TABLE}}
-        for name, row in report["scores"].items()
+        {"score": key, **{name: round(row[key], 3) for name, row in report["scores"].items()}}
+        for key in TABLE
     ]
     return Summary(
         stage="evaluate",
         total=num_clips,
         counts={"ok": num_clips - failed, **({"failed: unreadable": failed} if failed else {})},
         artifact=run / file_name("scores", part, "json"),
-        details={"table": table, "checkpoint_step": report["checkpoint"]["step"]},
+        details={"scores on " + part: table, "checkpoint_step": report["checkpoint"]["step"]},
         work_done=work_done,
     )
