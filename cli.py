@@ -158,7 +158,7 @@ def show(common: Common, summary: Summary) -> None:
             typer.echo(f"{key}: " + ", ".join(f"{k} {shown(v)}" for k, v in value.items()))
         elif value not in (None, [], ""):
             typer.echo(f"{key}: {shown(value)}")
-    done = f"{summary.work_done} done now" if summary.work_done else "nothing to do"
+    done = f"{summary.work_done} done now" if summary.work_done else "nothing new"
     typer.echo(f"{summary.artifact} ({done})\n")
 
 

@@ -21,7 +21,7 @@ class Summary:
     counts: Mapping[str, int]  # "ok", "failed: gone", "filtered: too_short", ... -> inputs
     artifact: Path  # the file or folder that the next stage reads
     details: Mapping[str, Any] = field(default_factory=dict)  # further figures, JSON values
-    work_done: int = 0  # units of work of this very run; 0 when everything was there already
+    work_done: int = 0  # things made by this very run; 0 when everything was there already
     incomplete: bool = False  # something is pending or transient: run again
 
     def __post_init__(self) -> None:

@@ -3,18 +3,16 @@
 import dataclasses
 import errno
 import logging
-import signal
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
+from crawler.draining import draining
 from crawler.errors import UserError
 from crawler.files import TEMPORARY_PREFIX, atomic_path, sha256_file, sweep_temporary
 from crawler.ledger import Entry, Ledger, State
@@ -132,26 +130,6 @@ def again(row: Pair) -> bool:
     """Whether a further run may end otherwise."""
     transient = row.error_class is not None and ErrorClass(row.error_class).transient
     return row.status == State.PENDING or transient
-
-
-@contextmanager
-def draining() -> Iterator[threading.Event]:
-    """An event that the first SIGINT or SIGTERM sets; a second one acts as before."""
-    stop = threading.Event()
-    before: dict[int, Any] = {}
-
-    def drain(number: int, frame: FrameType | None) -> None:
-        stop.set()
-        signal.signal(number, before[number])
-
-    if threading.current_thread() is threading.main_thread():
-        for number in (int(signal.SIGINT), int(signal.SIGTERM)):
-            before[number] = signal.signal(number, drain)
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 class Fetching:

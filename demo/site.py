@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import json
+import logging
 import re
 import socket
 import socketserver
@@ -29,6 +30,8 @@ from demo.markup import (
     render_watch,
     render_work,
 )
+
+logger = logging.getLogger(__name__)
 
 STATUS_FAULTS = ("403", "404", "410", "429", "500", "503")
 FAULTS = (*STATUS_FAULTS, "elsewhere", "html", "empty", "truncate", "slow", "reset")
@@ -185,6 +188,10 @@ class _Server(socketserver.ThreadingTCPServer):
     allow_reuse_address = True
     daemon_threads = True
     request_queue_size = 128
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that hangs up is a normal day, not a traceback on the terminal."""
+        logger.debug("connection from %s broke off", client_address, exc_info=True)
 
 
 def _bound(replica: Replica) -> _Server:

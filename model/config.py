@@ -131,6 +131,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "checkpoint_every", "validate_every", "log_every"):
             require(getattr(self, name) >= 1, f"train.{name} {getattr(self, name)} is below 1")
+        require(self.seed >= 0, f"train.seed {self.seed} is below 0")
         require(self.crop_s > 0, f"train.crop_s {self.crop_s} is not above 0")
 
 

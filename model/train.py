@@ -14,19 +14,18 @@ needs no random state and any step can be the first.
 import json
 import math
 import os
-import signal
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType, TracebackType
-from typing import Any, Self
+from types import TracebackType
+from typing import Self
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
+from crawler.draining import draining
 from crawler.errors import UserError
 from crawler.files import sweep_temporary, write_atomic
 from crawler.ledger import folder_lock
@@ -73,7 +72,7 @@ def train(
     folder = run_folder(data, run or config.preset)
     pairs = load_split(data, config.split, "train")
     held_out = load_split(data, config.split, "validation")
-    with folder_lock(folder), threads(config.threads), stop_signals() as stop:
+    with folder_lock(folder), threads(config.threads), draining() as stop:
         # ---- the run: new, to be continued, or done
         begin_run(folder, config, split_hashes(data, config.split))
         sweep_temporary(folder)
@@ -291,26 +290,6 @@ def truncate_log(path: Path, last_step: int) -> None:
     whole = [line for line in lines if line.endswith("\n")]
     kept = [line for line in whole if json.loads(line)["step"] <= last_step]
     write_atomic(path, "".join(kept).encode())
-
-
-@contextmanager
-def stop_signals() -> Iterator[threading.Event]:
-    """An event that the first SIGINT or SIGTERM sets; a second one acts as before."""
-    stop = threading.Event()
-    before: dict[int, Any] = {}
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        stop.set()
-        signal.signal(number, before[number])
-
-    if threading.current_thread() is threading.main_thread():
-        for number in (int(signal.SIGINT), int(signal.SIGTERM)):
-            before[number] = signal.signal(number, ask)
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextmanager
