@@ -85,7 +85,7 @@ COMMON = {
 
 
 def command(
-    where: typer.Typer, panel: str, example: str, *, data: Path = DEFAULT_DATA
+    panel: str, example: str, *, data: Path = DEFAULT_DATA
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Register a function as a command that takes `common` first; add the options of COMMON.
 
@@ -122,7 +122,7 @@ def command(
         keyword = [item.replace(kind=inspect.Parameter.KEYWORD_ONLY) for item in own]
         run.__signature__ = inspect.Signature(keyword + added)  # type: ignore[attr-defined]
         run.__annotations__ = {item.name: item.annotation for item in keyword + added}
-        return where.command(rich_help_panel=panel, epilog=f"Example: {example}")(run)
+        return app.command(rich_help_panel=panel, epilog=f"Example: {example}")(run)
 
     return register
 
@@ -130,16 +130,18 @@ def command(
 # --- what a command prints ------------------------------------------------------------------
 
 
-def stage(common: Common, work: Callable[[Progress], Summary], name: str) -> Summary:
-    """Run one stage under a progress bar, print its summary, and return it."""
+def perform(
+    common: Common, name: str, stage: Callable[..., Summary], *inputs: Any, **more: Any
+) -> None:
+    """Call one stage under a progress bar and print its summary.
+
+    Ends with exit code 3 when it found violations, 75 when something is left to do.
+    """
     with progress_bar(name) as progress:
-        summary = work(progress)
+        summary = stage(*inputs, **more, progress=progress)
     show(common, summary)
-    return summary
-
-
-def finish(summary: Summary) -> None:
-    """Exit code 75 when something is left to do."""
+    if summary.details.get("findings"):
+        raise typer.Exit(VIOLATIONS)
     if summary.incomplete:
         raise typer.Exit(INCOMPLETE)
 
@@ -237,7 +239,7 @@ def plain_progress(name: str, every_s: float = 10.0) -> Progress:
 # --- the stages -----------------------------------------------------------------------------
 
 
-@command(app, STAGES, "earscribe crawl --seeds seeds.txt --contact you@example.org")
+@command(STAGES, "earscribe crawl --seeds seeds.txt --contact you@example.org")
 def crawl(
     common: Common,
     seeds: Annotated[
@@ -265,20 +267,20 @@ def crawl(
         contact=contact,
         delay_s=delay,
     )
-    finish(stage(common, lambda progress: run(common.data, config, progress), "crawl"))
+    perform(common, "crawl", run, common.data, config)
 
 
-@command(app, STAGES, "earscribe pair")
+@command(STAGES, "earscribe pair")
 def pair(common: Common) -> None:
     """Give each text its movement and its recording: pairs.parquet."""
     from dataset.pairing import PairConfig
     from dataset.pairing import pair as run
 
     config = common.layer(PairConfig(), "pair")
-    finish(stage(common, lambda progress: run(common.data, config, progress), "pair"))
+    perform(common, "pair", run, common.data, config)
 
 
-@command(app, STAGES, "earscribe fetch --workers 2")
+@command(STAGES, "earscribe fetch --workers 2")
 def fetch(
     common: Common,
     workers: Annotated[int | None, typer.Option(help="Downloads at a time.")] = None,
@@ -291,20 +293,18 @@ def fetch(
     from dataset.fetch import fetch as run
 
     config = common.layer(FetchConfig(), "fetch", workers=workers, allow_loopback=allow_loopback)
-    finish(stage(common, lambda progress: run(common.data, config, progress), "fetch"))
+    perform(common, "fetch", run, common.data, config)
 
 
-@command(app, STAGES, "earscribe validate --json")
+@command(STAGES, "earscribe validate --json")
 def validate(common: Common) -> None:
     """Check index, clips and splits against each other; exit code 3 when something is wrong."""
     from dataset.validate import validate as run
 
-    summary = stage(common, lambda progress: run(common.data, progress), "validate")
-    if summary.details.get("findings"):
-        raise typer.Exit(VIOLATIONS)
+    perform(common, "validate", run, common.data)
 
 
-@command(app, STAGES, "earscribe split --where \"ensemble = 'quartet' AND duration_s > 150\"")
+@command(STAGES, "earscribe split --where \"ensemble = 'quartet' AND duration_s > 150\"")
 def split(
     common: Common,
     name: Annotated[str | None, typer.Option(help="The split's name.")] = None,
@@ -324,18 +324,18 @@ def split(
     config = common.layer(
         SplitConfig(), "split", name=name, where=where, fractions=parts, seed=seed
     )
-    finish(stage(common, lambda progress: run(common.data, config, progress), "split"))
+    perform(common, "split", run, common.data, config)
 
 
-@command(app, STAGES, "earscribe report")
+@command(STAGES, "earscribe report")
 def report(common: Common) -> None:
     """Make one self-contained page to look at and listen to: report.html."""
     from dataset.report import report as run
 
-    finish(stage(common, lambda progress: run(common.data, progress), "report"))
+    perform(common, "report", run, common.data)
 
 
-@command(app, STAGES, "earscribe export hf my-dataset --local")
+@command(STAGES, "earscribe export hf my-dataset --local")
 def export(
     common: Common,
     form: Annotated[Form, typer.Argument(help="hf: for Hugging Face datasets.")],
@@ -349,18 +349,10 @@ def export(
     from dataset.export import export_hf
 
     assert form is Form.HF
-    finish(
-        stage(
-            common,
-            lambda progress: export_hf(
-                common.data, folder, split=split, local=local, progress=progress
-            ),
-            "export",
-        )
-    )
+    perform(common, "export", export_hf, common.data, folder, split=split, local=local)
 
 
-@command(app, STAGES, "earscribe train --preset tiny --split default")
+@command(STAGES, "earscribe train --preset tiny --split default")
 def train(
     common: Common,
     preset: Annotated[str, typer.Option(help="The settings to start from.")] = "tiny",
@@ -375,20 +367,12 @@ def train(
     if preset not in PRESETS:
         raise UserError(f"no preset {preset!r}: give one of {', '.join(PRESETS)}")
     config = common.layer(PRESETS[preset], "train", split=split, steps=steps, seed=seed)
-    from model.runs import finished
-
-    complete = finished(common.data, config, run)  # known at once: torch takes seconds to import
-    if complete:
-        show(common, complete)
-        return
     from model.train import train as go
 
-    finish(
-        stage(common, lambda progress: go(common.data, config, run=run, progress=progress), "train")
-    )
+    perform(common, "train", go, common.data, config, run=run)
 
 
-@command(app, STAGES, "earscribe evaluate --run data/corpus/runs/tiny")
+@command(STAGES, "earscribe evaluate --run data/corpus/runs/tiny")
 def evaluate(
     common: Common,
     run: Annotated[Path, typer.Option(help="The folder of the run.")],
@@ -399,16 +383,10 @@ def evaluate(
     from model.evaluate import evaluate as go
 
     generate = common.layer(GenerateConfig(), "generate")
-    finish(
-        stage(
-            common,
-            lambda progress: go(common.data, run, part=part, generate=generate, progress=progress),
-            "evaluate",
-        )
-    )
+    perform(common, "evaluate", go, common.data, run, part=part, generate=generate)
 
 
-@command(app, STAGES, "earscribe caption quartet.webm --run data/corpus/runs/tiny")
+@command(STAGES, "earscribe caption quartet.webm --run data/corpus/runs/tiny")
 def caption(
     common: Common,
     file: Annotated[Path, typer.Argument(help="Any audio file.")],
@@ -426,7 +404,7 @@ def caption(
 # --- around them ----------------------------------------------------------------------------
 
 
-@command(app, AROUND, "earscribe status")
+@command(AROUND, "earscribe status")
 def status(common: Common) -> None:
     """Show how far each stage has come."""
     from crawler.ledger import Ledger
@@ -442,7 +420,7 @@ def status(common: Common) -> None:
     show_rows(str(common.data), rows)
 
 
-@command(app, WHOLE, "earscribe demo", data=Path("data/demo-run"))
+@command(WHOLE, "earscribe demo", data=Path("data/demo-run"))
 def demo(
     common: Common,
     serve: Annotated[
@@ -459,10 +437,7 @@ def demo(
         return
     config = demo_config(common.toml, steps)
     for name, work in journey(common.data, config, port=port):
-        summary = stage(common, work, name)
-        if summary.details.get("findings"):
-            raise typer.Exit(VIOLATIONS)
-        finish(summary)
+        perform(common, name, work)
     if not common.as_json:
         typer.echo(f"Report: {common.data / 'report.html'}")
         typer.echo(f"Run:    {run_folder(common.data, config)}")

@@ -4,6 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ CORPUS = Path(__file__).parent.parent / "data" / "demo"
 ARTICLE = "/article/How-Four-Players-Share-One-Tune/"
 GONE = "Nobody-String-Quartet-No-0"  # a page that the replica answers with 404
 
-Work = Callable[[Progress], Summary]
+Work = Callable[..., Summary]  # takes `progress`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,22 +61,22 @@ def demo_config(toml: Mapping[str, Any], steps: int | None = None) -> DemoConfig
 
 
 def journey(data: Path, config: DemoConfig, *, port: int) -> Iterator[tuple[str, Work]]:
-    """The stages in order, each as (name, work to be called with a progress callback).
+    """The stages in order, each as (name, work to be called with `progress`).
 
     The replica is served while the iterator is alive; the last stage counts its requests. A
     finished stage does no work again. UserError when the port is taken.
     """
     with serve(CORPUS, port=port) as replica:
-        yield "crawl", lambda progress: crawl(data, at(config.crawl, replica), progress)
-        yield "pair", lambda progress: pair(data, config.pair, progress)
-        yield "fetch", lambda progress: fetch(data, config.fetch, progress)
-        yield "validate", lambda progress: validate(data, progress)
-        yield "split", lambda progress: split(data, config.split, progress)
-        yield "report", lambda progress: report(data, progress)
-        yield "export", lambda progress: export_hf(data, data / "hf", progress=progress)
-        yield "train", lambda progress: learn(data, config, progress)
-        yield "evaluate", lambda progress: score(data, config, progress)
-        yield "replica", lambda progress: requests(replica, data)
+        yield "crawl", partial(crawl, data, at(config.crawl, replica))
+        yield "pair", partial(pair, data, config.pair)
+        yield "fetch", partial(fetch, data, config.fetch)
+        yield "validate", partial(validate, data)
+        yield "split", partial(split, data, config.split)
+        yield "report", partial(report, data)
+        yield "export", partial(export_hf, data, data / "hf")
+        yield "train", partial(learn, data, config)
+        yield "evaluate", partial(score, data, config)
+        yield "replica", partial(requests, replica, data)
 
 
 def at(config: CrawlConfig, replica: Replica) -> CrawlConfig:
@@ -106,7 +107,7 @@ def score(data: Path, config: DemoConfig, progress: Progress) -> Summary:
     return evaluate(data, run, part="test", generate=config.generate, progress=progress)
 
 
-def requests(replica: Replica, data: Path) -> Summary:
+def requests(replica: Replica, data: Path, progress: Progress) -> Summary:
     """What the replica was asked for, by kind of address."""
     kinds = Counter(request.path.split("/")[1].split("?")[0] for request in replica.requests)
     total = sum(kinds.values())
