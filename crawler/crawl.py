@@ -92,7 +92,7 @@ def wanted_pages(config: CrawlConfig) -> dict[str, str]:
     seeds = [*config.seeds, *_lines(config.seeds_file)]
     if not seeds:
         raise UserError(
-            "no pages to crawl: give slugs or addresses with --address, or a file of them with --seeds"
+            "no pages to crawl: give a slug or address with --address, or a file with --seeds"
         )
     return {page_key(seed): canonical(seed, config.site) for seed in seeds}
 
