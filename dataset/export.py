@@ -1,25 +1,34 @@
 """A split in the layout of Hugging Face datasets: parquet shards with the sound inside, a card."""
 
+import fcntl
 import json
 import os
-import shutil
-import tempfile
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from crawler.errors import UserError
-from crawler.files import TEMPORARY_PREFIX, fsync_folder, sha256_file
+from crawler.errors import LockedError, UserError
+from crawler.files import (
+    TEMPORARY_PREFIX,
+    atomic_path,
+    sha256_file,
+    sweep_temporary,
+    write_atomic,
+)
 from crawler.summary import Progress, Summary, silent
 from dataset.index import read_table
 from dataset.schema import COLUMNS, PAIRS_SCHEMA
 from dataset.splits import RECORD_NAME, SPLITS_NAME, read_split
 
-EXPORT_VERSION = 1  # raise when the same split gives other files
-CARD_NAME = "README.md"
+EXPORT_VERSION = 2  # raise when the same split gives other files
+CARD_NAME = "README.md"  # written last: an export without it is unfinished
+SHARDS_NAME = "data"  # the folder of the shards
+SHARD = re.compile(r"(train|validation|test)-\d{5}-of-\d{5}\.parquet")
 SHARD_BYTES = 400 * 2**20  # of sound in one file
 GROUP_BYTES = 64 * 2**20  # of sound in one row group: what a reader holds in memory
 Row = Mapping[str, Any]
@@ -35,9 +44,9 @@ def export_hf(
 ) -> Summary:
     """Write a split with its clips so that `datasets.load_dataset(str(folder))` reads it.
 
-    The folder appears whole or not at all; an export that is up to date is left alone. Rows that
-    may not be passed on are refused unless `local`. UserError also for a folder with other files
-    in it and for a clip that is missing or altered.
+    Every file appears whole, the card last; an export that is up to date is left alone, and so
+    are other files beside its card. Rows that may not be passed on are refused unless `local`.
+    UserError also for a folder that is not an export's and for a clip missing or altered.
     """
     record = read_split(data, split)
     parts = {
@@ -54,11 +63,14 @@ def export_hf(
         )
     shards = _shards(data, parts)
     digest = sha256_file(data / SPLITS_NAME / split / RECORD_NAME)
-    card = _card(digest, parts, bound).encode()
-    done = _is_done(folder, card, shards)
-    if not done:
+    with _locked(folder):
         _refuse_foreign(folder)
-        _write(data, folder, card, shards, progress)
+        card = folder / CARD_NAME
+        whole = _names(folder) == set(shards) and card.is_file()
+        done = whole and card.read_bytes() == _card(digest, parts, bound, folder).encode()
+        if not done:
+            _write_shards(data, folder, shards, progress)
+            write_atomic(card, _card(digest, parts, bound, folder).encode())
     return Summary(
         stage="export",
         total=len(rows),
@@ -69,54 +81,71 @@ def export_hf(
     )
 
 
-def _is_done(folder: Path, card: bytes, shards: Mapping[str, Any]) -> bool:
-    path = folder / CARD_NAME
-    whole = all((folder / name).is_file() for name in shards)
-    return whole and path.is_file() and path.read_bytes() == card
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Make `folder` and hold its kernel lock; UserError when that cannot be."""
+    try:
+        (folder / SHARDS_NAME).mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise UserError(
+            f"cannot export to {folder} ({error.strerror}): give a folder that is new or empty"
+        ) from error
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError as error:
+        raise LockedError(f"another run is exporting to {folder}: wait for it") from error
+    finally:
+        os.close(handle)
+
+
+def _names(folder: Path) -> set[str]:
+    """The parquet files of an export, as paths within it."""
+    return {f"{SHARDS_NAME}/{path.name}" for path in (folder / SHARDS_NAME).glob("[!.]*.parquet")}
 
 
 def _refuse_foreign(folder: Path) -> None:
-    """UserError unless `folder` is absent, empty or an older export."""
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"{folder} is a file: give a folder that is new or empty")
+    """UserError when the card or a shard would stand beside or replace what is not ours.
+
+    Beside a card of ours any other file may lie, but none in the folder of the shards.
+    """
     card = folder / CARD_NAME
     ours = card.is_file() and b"\nearscribe_export: " in card.read_bytes()
-    if folder.is_dir() and any(folder.iterdir()) and not ours:
-        raise UserError(f"{folder} holds other files: give a folder that is new or empty")
+    beside = [] if ours else [path for path in folder.iterdir() if path.name != SHARDS_NAME]
+    inside = [path for path in (folder / SHARDS_NAME).iterdir() if not _is_ours(path, ours)]
+    if beside or inside:
+        raise UserError(
+            f"{folder} holds other files, such as {min(beside + inside).relative_to(folder)}: "
+            "give a folder that is new or empty"
+        )
 
 
-def _write(
-    data: Path,
-    folder: Path,
-    card: bytes,
-    shards: Mapping[str, Sequence[Row]],
-    progress: Progress,
-) -> None:
-    """Write everything beside `folder`, then put it in its place."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    prefix = f"{TEMPORARY_PREFIX}{folder.name}-"
-    for orphan in folder.parent.glob(f"{prefix}*"):
-        shutil.rmtree(orphan, ignore_errors=True)
-    temporary = Path(tempfile.mkdtemp(prefix=prefix, dir=folder.parent))
+def _is_ours(path: Path, card: bool) -> bool:
+    """Whether an export wrote a file; before its card is there, the shard itself must say so."""
+    if path.name.startswith(TEMPORARY_PREFIX):
+        return True
+    if not path.is_file() or not SHARD.fullmatch(path.name):
+        return False
+    if card:
+        return True
     try:
-        fresh = temporary / "new"
-        (fresh / "data").mkdir(parents=True)
+        return b"earscribe_schema_version" in (pq.read_schema(path).metadata or {})
+    except (OSError, pa.ArrowException):
+        return False
+
+
+def _write_shards(
+    data: Path, folder: Path, shards: Mapping[str, Sequence[Row]], progress: Progress
+) -> None:
+    """Write every shard under a temporary name, then put them in the place of the old ones."""
+    sweep_temporary(folder / SHARDS_NAME)
+    with ExitStack() as whole:
         for done, (name, rows) in enumerate(shards.items(), start=1):
-            _write_shard(data, fresh / name, rows)
+            _write_shard(data, whole.enter_context(atomic_path(folder / name)), rows)
             progress(done, len(shards))
-        _write_card(fresh / CARD_NAME, card)
-        if folder.exists():
-            folder.rename(temporary / "old")
-        fresh.rename(folder)
-        fsync_folder(folder.parent)
-    finally:
-        shutil.rmtree(temporary)
-
-
-def _write_card(path: Path, card: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(card)
-        os.fsync(file.fileno())
+        for name in _names(folder) - set(shards):
+            (folder / name).unlink()
 
 
 # ---------------------------------------------------------------- shards
@@ -128,7 +157,7 @@ def _shards(data: Path, parts: Mapping[str, Sequence[Row]]) -> dict[str, list[Ro
     for part, rows in parts.items():
         runs = _runs(data, rows, SHARD_BYTES)
         for number, run in enumerate(runs):
-            shards[f"data/{part}-{number:05d}-of-{len(runs):05d}.parquet"] = run
+            shards[f"{SHARDS_NAME}/{part}-{number:05d}-of-{len(runs):05d}.parquet"] = run
     return shards
 
 
@@ -159,8 +188,6 @@ def _write_shard(data: Path, path: Path, rows: Sequence[Row]) -> None:
         for run in _runs(data, rows, GROUP_BYTES):
             table = pa.Table.from_pylist([_with_sound(data, row) for row in run], schema=schema)
             writer.write_table(table, row_group_size=len(run))
-    with path.open("rb") as written:
-        os.fsync(written.fileno())
 
 
 def _with_sound(data: Path, row: Row) -> dict[str, Any]:
@@ -218,6 +245,10 @@ Without `cast_column` the sound is decoded, for which `datasets` needs its audio
 
 {columns}
 
+## Files
+
+{shards}
+
 ## Where it comes from
 
 Made by Earscribe from a split whose split.json has the sha256 `{digest}`. The pages' addresses
@@ -232,7 +263,8 @@ text or music whose rights do not allow it.
 """
 
 
-def _card(digest: str, parts: Mapping[str, Sequence[Row]], bound: int) -> str:
+def _card(digest: str, parts: Mapping[str, Sequence[Row]], bound: int, folder: Path) -> str:
+    """The card of the shards that lie in `folder`."""
     counts = [(part, f"{len(rows):,}") for part, rows in parts.items()]
     files = (f"  - split: {part}\n    path: data/{part}-*.parquet" for part in parts)
     columns = [
@@ -245,6 +277,7 @@ def _card(digest: str, parts: Mapping[str, Sequence[Row]], bound: int) -> str:
         for field in PAIRS_SCHEMA
     ]
     total = sum(len(rows) for rows in parts.values())
+    shards = [(f"`{name}`", f"`{sha256_file(folder / name)}`") for name in sorted(_names(folder))]
     return CARD.format(
         files="\n".join(files),
         version=EXPORT_VERSION,
@@ -252,6 +285,7 @@ def _card(digest: str, parts: Mapping[str, Sequence[Row]], bound: int) -> str:
         parts=_table(("part", "pairs"), counts),
         columns=_table(("column", "type", "unit", "meaning"), columns),
         digest=digest,
+        shards=_table(("file", "sha256"), shards),
     )
 
 

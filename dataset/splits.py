@@ -49,9 +49,10 @@ class SplitConfig:
     method: Literal["exact"] = "exact"  # row counts as near to the fractions as groups allow
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"\w[\w.-]*", self.name, re.ASCII):
+        if not re.fullmatch(r"\w[\w.-]{0,99}", self.name, re.ASCII):
             raise UserError(
-                f"split.name {self.name!r} is not allowed: give letters, digits, '_', '.' and '-'"
+                f"split.name {self.name!r} is not allowed: give letters, digits, '_', '.' and '-', "
+                "100 at most"
             )
         if self.group not in TIES:
             raise UserError(f"split.group {self.group!r} is not allowed: give {', '.join(TIES)}")
@@ -342,7 +343,7 @@ def read_split(data: Path, name: str) -> dict[str, Any]:
     record = _read_record(folder) if name in split_names(data) else None
     if record is not None:
         return record
-    if (folder / RECORD_NAME).is_file():
+    if name in split_names(data):
         raise SchemaVersionError(
             f"{folder / RECORD_NAME} is damaged or of another version: run `earscribe split` again"
         )

@@ -7,11 +7,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import soundfile
 
-from crawler.errors import UserError
+from crawler.errors import LockedError, UserError
 from dataset import export
 from dataset.export import export_hf, hf_schema
 from dataset.index import load_pairs, write_pairs
@@ -114,7 +115,82 @@ def test_an_older_export_is_replaced_whole(ready: Path, tmp_path: Path) -> None:
         "data/test-00000-of-00001.parquet",
         "data/train-00000-of-00001.parquet",
     ]
-    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_what_lies_beside_an_export_is_left_alone(ready: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "hf"
+    export_hf(ready, folder)
+    (folder / ".git").mkdir()
+    (folder / ".git" / "HEAD").write_text("ref: refs/heads/main")
+    (folder / "notes.txt").write_text("mine")
+    split(ready, SplitConfig(seed=3, fractions=(0.5, 0.5)))
+    assert export_hf(ready, folder).work_done == 20
+    assert (folder / ".git" / "HEAD").read_text() == "ref: refs/heads/main"
+    assert (folder / "notes.txt").read_text() == "mine"
+    (folder / "data" / "train-mine.parquet").write_text("mine")
+    with pytest.raises(UserError, match="such as data/train-mine.parquet"):
+        export_hf(ready, folder)
+    assert (folder / "data" / "train-mine.parquet").read_text() == "mine"
+
+
+def test_shards_of_another_maker_are_refused(ready: Path, tmp_path: Path) -> None:
+    shard = tmp_path / "hf" / "data" / "train-00000-of-00001.parquet"
+    shard.parent.mkdir(parents=True)
+    pq.write_table(pa.table({"x": [1]}), shard)
+    with pytest.raises(UserError, match="holds other files"):
+        export_hf(ready, tmp_path / "hf")
+
+
+def test_an_export_without_its_card_is_finished(ready: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "hf"
+    export_hf(ready, folder)
+    whole = files(folder)
+    (folder / "README.md").unlink()
+    (folder / "data" / ".tmp-left.parquet").write_bytes(b"PAR1")
+    assert export_hf(ready, folder).work_done == 20
+    assert files(folder) == whole
+
+
+def test_a_damaged_shard_is_written_again(ready: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "hf"
+    export_hf(ready, folder)
+    whole = files(folder)
+    shard = min((folder / "data").iterdir())
+    shard.write_bytes(shard.read_bytes()[:-100])
+    assert export_hf(ready, folder).work_done == 20
+    assert files(folder) == whole
+
+
+def test_exports_side_by_side(ready: Path, tmp_path: Path) -> None:
+    """One to `p` sweeps nothing of one to `p-2`; two to one folder cannot be."""
+    nested: list[str] = []
+
+    def meanwhile(done: int, total: int) -> None:
+        if not nested:
+            nested.append("begun")
+            export_hf(ready, tmp_path / "p")
+            with pytest.raises(LockedError, match="another run is exporting"):
+                export_hf(ready, tmp_path / "p-2")
+
+    export_hf(ready, tmp_path / "p-2", progress=meanwhile)
+    assert nested
+    assert files(tmp_path / "p") == files(tmp_path / "p-2")
+
+
+def test_odd_targets(ready: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match="cannot export to /dev/null/x") as caught:
+        export_hf(ready, Path("/dev/null/x"))
+    assert "\n" not in str(caught.value)
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    export_hf(ready, tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    export_hf(ready, Path())
+    assert files(tmp_path / "here") == files(tmp_path / "real")
+    with pytest.raises(UserError, match="no split"):
+        export_hf(ready, tmp_path / "hf", split="a" * 300)
 
 
 def test_large_parts_become_several_bounded_files(
@@ -177,7 +253,7 @@ def test_a_folder_with_other_files_is_refused(ready: Path, tmp_path: Path) -> No
     with pytest.raises(UserError, match="holds other files"):
         export_hf(ready, folder)
     assert files(folder) == {"README.md": b"My only copy."}
-    with pytest.raises(UserError, match="is a file"):
+    with pytest.raises(UserError, match="cannot export to"):
         export_hf(ready, folder / "README.md")
     (tmp_path / "empty").mkdir()
     assert export_hf(ready, tmp_path / "empty").work_done == 20
@@ -193,7 +269,7 @@ def test_a_harmed_clip_leaves_nothing_behind(ready: Path, tmp_path: Path, harm: 
     out = tmp_path / "out"
     with pytest.raises(UserError, match=f"{clip.name} is {harm}"):
         export_hf(ready, out / "hf")
-    assert not out.exists() or list(out.iterdir()) == []
+    assert files(out) == {}
 
 
 def test_an_unknown_split_lists_the_known(ready: Path, tmp_path: Path) -> None:

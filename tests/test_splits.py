@@ -238,6 +238,7 @@ def test_another_run_on_the_folder_is_refused(small_corpus: Path) -> None:
         ({"name": "../x"}, "letters, digits"),
         ({"name": ""}, "letters, digits"),
         ({"name": ".hidden"}, "letters, digits"),
+        ({"name": "a" * 300}, "100 at most"),
         ({"fractions": (0.8, 0.1)}, "add up to 1"),
         ({"fractions": (1.0,)}, "give two"),
         ({"fractions": (1.0, 0.0, 0.0)}, "above 0"),
