@@ -29,7 +29,7 @@ from dataset.audio import (
 )
 from dataset.bounds import Refusal, Request, request_clip
 from dataset.index import PAIRS_NAME, load_pairs, write_pairs
-from dataset.pairing import count_states
+from dataset.pairing import count_states, may_be_passed_on
 from dataset.schema import ErrorClass, Pair, stable_id
 from dataset.sources import SourceConfig, SourceError, fetch_source, hang_up
 
@@ -46,6 +46,7 @@ class FetchConfig(SourceConfig):
     keep_sources: bool = True  # after their clips are cut
     min_clip_s: float = 5.0  # shorter clips are filtered: too_short
     max_clip_s: float = 2_400.0  # longer clips are filtered: too_long
+    audio_rights: str | None = None  # in recordings whose page says none
     cut: CutConfig = field(default_factory=CutConfig)
 
     def __post_init__(self) -> None:
@@ -282,8 +283,9 @@ class Fetching:
         source = self.known["source"].get(source_key(pair))
         if source is None or source.state is State.PENDING:
             return blank
-        rights = source.result.get("licence") or "unknown"
+        rights = source.result.get("licence") or self.config.audio_rights or "unknown"
         blank = dataclasses.replace(blank, stage="source", audio_rights=rights)
+        blank = dataclasses.replace(blank, redistributable=may_be_passed_on(blank))
         if source.state is State.FAILED:
             return fail(blank, source.error_class, source.message)
         request = self.request(pair, source)

@@ -29,6 +29,12 @@ CUT_COLUMNS = (  # what `fetch` writes into a row, kept over a second `pair`
     *("error_class", "error_message", "filter_reason", "config_fingerprint", "audio_rights"),
 )
 ENSEMBLES = ("duo", "trio", "quartet", "quintet", "sextet", "septet", "octet", "nonet", "sonata")
+FREE = re.compile(
+    r"\bCC0\b|\bCC[ -]BY\b|\bCreative Commons (?:Attribution|Zero)\b|\bpublic domain\b"
+    r"|creativecommons\.org/(?:publicdomain|licenses/by)\b",
+    re.IGNORECASE,
+)
+RESTRICTED = re.compile(r"\bN[CD]\b|\bnon-?commercial|\bno-?deriv|\bnot\b", re.IGNORECASE)
 PLAYERS = re.compile(r"\b(\d+|two|three|four|five|six) (?=\w)")
 COUNTS = {"two": 2, "three": 3, "four": 4, "five": 5, "six": 6}
 
@@ -128,7 +134,18 @@ def keep_cut(new: Pair, old: Pair | None) -> Pair:
     same_bounds = (new.start_s, new.end_s) == (old.start_s, old.end_s)
     if not (same_source and (same_bounds or resolved)):
         return new
-    return dataclasses.replace(new, **{name: getattr(old, name) for name in CUT_COLUMNS})
+    kept = dataclasses.replace(new, **{name: getattr(old, name) for name in CUT_COLUMNS})
+    return dataclasses.replace(kept, redistributable=may_be_passed_on(kept))
+
+
+def may_be_passed_on(row: Pair) -> bool:
+    """Whether both the text and the audio are known to be free."""
+    return is_free(row.text_rights) and is_free(row.audio_rights)
+
+
+def is_free(rights: str) -> bool:
+    """Whether rights allow passing on and changing: CC0, CC BY (SA), public domain."""
+    return FREE.search(rights) is not None and RESTRICTED.search(rights) is None
 
 
 def pair_work(work: Work, config: PairConfig) -> list[Pair]:
@@ -254,7 +271,7 @@ def make_pair(work: Work, text: Text, recording: Recording, config: PairConfig) 
         page_sha256=work.page_sha256,
         text_rights=credit or "unknown",
         audio_rights="unknown",
-        redistributable=credit is not None and re.search(r"\bCC0\b", credit) is not None,
+        redistributable=is_free(credit or ""),
     )
 
 

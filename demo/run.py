@@ -35,7 +35,9 @@ class DemoConfig:
 
     crawl: CrawlConfig = field(default_factory=lambda: CrawlConfig(seeds=seeds(), delay_s=0.05))
     pair: PairConfig = field(default_factory=PairConfig)
-    fetch: FetchConfig = field(default_factory=lambda: FetchConfig(allow_loopback=True))
+    fetch: FetchConfig = field(
+        default_factory=lambda: FetchConfig(allow_loopback=True, audio_rights="CC0 1.0")
+    )
     split: SplitConfig = field(default_factory=lambda: SplitConfig(fractions=(0.6, 0.2, 0.2)))
     train: TrainConfig = PRESETS["tiny"]
     generate: GenerateConfig = field(default_factory=GenerateConfig)

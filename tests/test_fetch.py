@@ -376,3 +376,22 @@ def test_an_empty_index_is_done_at_once(tmp_path: Path) -> None:
     pair(tmp_path, PairConfig())
     summary: Summary = fetch(tmp_path, CONFIG)
     assert (summary.total, summary.work_done, summary.incomplete) == (0, 0, False)
+
+
+@pytest.mark.parametrize(
+    ("text", "audio", "free"), [("CC0 1.0", "CC0 1.0", True), ("CC0 1.0", None, False),
+                                ("CC0 1.0", "CC BY-NC 4.0", False), (None, "CC0 1.0", False)]
+)  # fmt: skip
+def test_only_free_text_with_free_audio_may_be_passed_on(
+    tmp_path: Path, replica: Replica, text: str | None, audio: str | None, free: bool
+) -> None:
+    notes = (Note(source="Ours", text=TEXT, credit=text),)
+    one = [dataclasses.replace(work, notes=notes) for work in works(replica.address)]
+    write_works(tmp_path / "works.jsonl", one)
+    pair(tmp_path, PairConfig())
+    fetch(tmp_path, dataclasses.replace(CONFIG, audio_rights=audio))
+    found = [row for row in rows(tmp_path) if row.status == "ok"]
+    assert {(row.audio_rights, row.redistributable) for row in found} == {
+        (audio or "unknown", free)
+    }
+    assert pair(tmp_path, PairConfig()).work_done == 0

@@ -12,6 +12,7 @@ from dataset.pairing import (
     PairConfig,
     count_players,
     ensemble_of,
+    is_free,
     mode_of,
     opus_of,
     pair,
@@ -222,3 +223,27 @@ def test_a_clip_stays_with_its_pair_while_it_is_asked_for_alike(tmp_path: Path) 
 def test_no_works_is_told(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="run `earscribe crawl`"):
         pair(tmp_path, PairConfig())
+
+
+@pytest.mark.parametrize(
+    ("rights", "free"),
+    [
+        ("CC0 1.0", True),
+        ("© The authors. CC0 1.0.", True),
+        ("Creative Commons Attribution license (reuse allowed)", True),
+        ("https://creativecommons.org/licenses/by-sa/4.0/", True),
+        ("CC BY-SA 3.0", True),
+        ("public domain", True),
+        ("Public Domain Mark", True),
+        ("unknown", False),
+        ("", False),
+        ("© A Person. All rights reserved.", False),
+        ("CC BY-NC-SA 4.0", False),
+        ("CC BY-ND 4.0", False),
+        ("https://creativecommons.org/licenses/by-nc/4.0/", False),
+        ("Creative Commons Attribution-NonCommercial", False),
+        ("Not in the public domain", False),
+    ],
+)
+def test_what_is_free(rights: str, free: bool) -> None:
+    assert is_free(rights) is free
