@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from crawler.errors import SchemaVersionError, UserError
 from crawler.files import atomic_path
-from dataset.filters import filter_table
+from dataset.filters import choose_columns, filter_table
 from dataset.schema import COLUMNS, PAIRS_SCHEMA, SCHEMA_VERSION, Pair
 
 PAIRS_NAME = "pairs.parquet"
@@ -41,15 +41,21 @@ def load_pairs(path: Path) -> list[Pair]:
 def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     """A parquet file of pairs as an Arrow table.
 
-    Raises UserError when it is missing, unreadable or lacks a column, SchemaVersionError when it
-    is of another schema version.
+    Raises UserError when it is missing, unreadable, lacks a column or has one of another type,
+    SchemaVersionError when it is of another schema version.
     """
     if not path.is_file():
         raise UserError(f"no index at {path}: run `earscribe pair` first")
     try:
         schema = pq.read_schema(path)
-    except pa.ArrowInvalid as error:
-        raise UserError(f"{path} is not a parquet file: {error}") from error
+        _check_schema(path, schema)
+        return pq.read_table(path, columns=None if columns is None else list(columns))
+    except (OSError, pa.ArrowException) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"{path} is damaged or not a parquet file: {reason}") from error
+
+
+def _check_schema(path: Path, schema: pa.Schema) -> None:
     version = (schema.metadata or {}).get(b"earscribe_schema_version", b"none").decode()
     if version != str(SCHEMA_VERSION):
         raise SchemaVersionError(
@@ -61,7 +67,13 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
         raise UserError(
             f"{path} lacks the columns {', '.join(missing)}: run `earscribe pair` again"
         )
-    return pq.read_table(path, columns=None if columns is None else list(columns))
+    for column in COLUMNS:
+        kind = schema.field(column.name).type
+        if kind != column.type:
+            raise UserError(
+                f"{path} has {kind} in column {column.name}, not {column.type}: "
+                "run `earscribe pair` and `earscribe fetch` again"
+            )
 
 
 def read_pairs(
@@ -69,12 +81,13 @@ def read_pairs(
 ) -> pa.Table:
     """The index of a data folder for notebooks: an Arrow table (`.to_pandas()` for pandas).
 
-    `where` is a SQL predicate over the columns, for example "composer LIKE '%Haydn'".
+    `where` is a SQL predicate over the columns, for example "composer LIKE '%Haydn'"; it and
+    `columns` may also name `duration_s` and `decade`. UserError for an unknown column.
     """
     table = read_table(data / PAIRS_NAME)
     if where is not None:
         table = filter_table(table, where)
-    return table if columns is None else table.select(list(columns))
+    return table if columns is None else choose_columns(table, columns)
 
 
 def pair_to_row(pair: Pair) -> dict[str, Any]:

@@ -37,6 +37,12 @@ def composers(where: str) -> list[str]:
         ("composer LIKE '%a%' -- a remark", ["Ana Alba", "Cleo Cray", "Dan O'Dell"]),
         ("composer = 'random now'", []),
         ("false", []),
+        ("COMPOSER ILIKE 'ana%' AND lower(trim(composer)) <> ''", ["Ana Alba"]),
+        ("split_part(composer, ' ', 1) IN ('Ben', 'Cleo')", ["Ben Brook", "Cleo Cray"]),
+        ("coalesce(year, 0) % 10 = 0 AND NOT year BETWEEN 1 AND 9", ["Ben Brook"]),
+        ("CASE WHEN year > 1800 THEN true ELSE false END", ["Dan O'Dell"]),
+        ("substring(composer FROM 1 FOR 3) SIMILAR TO 'A.*'", ["Ana Alba"]),
+        ("round(duration_s::DOUBLE) = 5.0", ["Ben Brook"]),
     ],
 )
 def test_keeps_the_rows_for_which_it_is_true(where: str, kept: list[str]) -> None:
@@ -69,6 +75,13 @@ def test_keeps_the_rows_for_which_it_is_true(where: str, kept: list[str]) -> Non
         "unnest([true, false])",
         "random() > 0.5",
         "year < year(current_date)",
+        "year < year(localtimestamp)",
+        "localtime > '12:00'::TIME",
+        "year(transaction_timestamp()) > 2000",
+        "txid_current() > 5",
+        "hash(NOW()) % 2 = 0",
+        "pg_conf_load_time() > '2020-01-01'",
+        "  ",
         "year <",
     ],
 )
@@ -91,6 +104,11 @@ def test_an_unknown_column_is_answered_with_near_names() -> None:
         filter_table(TABLE, "compser = 'Ana Alba'")
     with pytest.raises(UserError, match=r"unknown column 'durations'; did you mean duration_s"):
         filter_table(TABLE, "durations > 3")
+
+
+def test_double_quotes_are_answered_with_single_ones() -> None:
+    with pytest.raises(UserError, match="a value stands in single quotes: 'Ana Alba'"):
+        filter_table(TABLE, 'composer = "Ana Alba"')
 
 
 def test_an_empty_table_filters_to_an_empty_table() -> None:
@@ -117,3 +135,12 @@ def test_columns_can_be_chosen_apart_from_the_predicate(small_corpus: Path) -> N
     table = read_pairs(small_corpus, where="status = 'failed'", columns=["pair_id", "error_class"])
     assert table.column_names == ["pair_id", "error_class"]
     assert set(table.column("error_class").to_pylist()) == {"gone", "network"}
+
+
+def test_derived_columns_can_be_chosen(small_corpus: Path) -> None:
+    table = read_pairs(small_corpus, where="status = 'ok'", columns=["num_samples", "duration_s"])
+    assert table.column_names == ["num_samples", "duration_s"]
+    for row in table.to_pylist():
+        assert row["duration_s"] == row["num_samples"] / 16_000
+    with pytest.raises(UserError, match="unknown column 'duration'; known: "):
+        read_pairs(small_corpus, columns=["duration"])

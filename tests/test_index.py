@@ -39,7 +39,7 @@ def test_a_missing_index_names_the_command(tmp_path: Path) -> None:
 
 def test_a_file_that_is_no_parquet_is_told_so(tmp_path: Path) -> None:
     (tmp_path / "pairs.parquet").write_text("<html>not found</html>")
-    with pytest.raises(UserError, match="is not a parquet file"):
+    with pytest.raises(UserError, match="is damaged or not a parquet file"):
         read_table(tmp_path / "pairs.parquet")
 
 
@@ -60,6 +60,30 @@ def test_a_lost_column_is_named(small_corpus: Path) -> None:
     table = pq.read_table(path).drop_columns(["caption", "sha256"])
     pq.write_table(table, path)
     with pytest.raises(UserError, match="lacks the columns caption, sha256"):
+        read_table(path)
+
+
+def test_damage_within_the_file_is_one_line(small_corpus: Path) -> None:
+    path = small_corpus / "pairs.parquet"
+    body = bytearray(path.read_bytes())
+    chunk = pq.read_metadata(path).row_group(0).column(6)
+    for place in range(chunk.data_page_offset, chunk.data_page_offset + 100):
+        body[place] ^= 0xFF  # the footer stays readable
+    path.write_bytes(body)
+    assert pq.read_schema(path).names == PAIRS_SCHEMA.names
+    with pytest.raises(UserError, match="is damaged or not a parquet file") as caught:
+        read_table(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_column_of_another_type_is_named(small_corpus: Path) -> None:
+    path = small_corpus / "pairs.parquet"
+    table = pq.read_table(path)
+    place = table.schema.get_field_index("num_samples")
+    text = pa.array([str(value) for value in table.column(place).to_pylist()])
+    changed = table.set_column(place, "num_samples", text)
+    pq.write_table(changed.replace_schema_metadata(table.schema.metadata), path)
+    with pytest.raises(UserError, match="has string in column num_samples, not int64"):
         read_table(path)
 
 
