@@ -21,9 +21,8 @@ from crawler.files import (
     write_atomic,
 )
 from crawler.summary import Progress, Summary, silent
-from dataset.index import read_table
 from dataset.schema import COLUMNS, PAIRS_SCHEMA
-from dataset.splits import RECORD_NAME, SPLITS_NAME, read_split
+from dataset.splits import RECORD_NAME, SPLITS_NAME, read_part, read_split
 
 EXPORT_VERSION = 2  # raise when the same split gives other files
 CARD_NAME = "README.md"  # written last: an export without it is unfinished
@@ -49,10 +48,8 @@ def export_hf(
     UserError also for a folder that is not an export's and for a clip missing or altered.
     """
     record = read_split(data, split)
-    parts = {
-        part: list(read_table(data / SPLITS_NAME / split / described["file"]).to_pylist())
-        for part, described in record["parts"].items()
-    }
+    made = data / SPLITS_NAME / split
+    parts = {part: list(read_part(made, record, part).to_pylist()) for part in record["parts"]}
     rows = [row for part in parts.values() for row in part]
     bound = sum(not row["redistributable"] for row in rows)
     if bound and not local:
@@ -62,7 +59,7 @@ def export_hf(
             '--where "redistributable"'
         )
     shards = _shards(data, parts)
-    digest = sha256_file(data / SPLITS_NAME / split / RECORD_NAME)
+    digest = sha256_file(made / RECORD_NAME)
     with _locked(folder):
         _refuse_foreign(folder)
         card = folder / CARD_NAME

@@ -6,6 +6,7 @@ import json
 import logging
 import math
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from crawler.files import sha256_file, sweep_temporary, write_atomic
 from crawler.ledger import State, folder_lock
 from crawler.summary import Progress, Summary, silent
 from dataset.filters import filter_table
-from dataset.index import PAIRS_NAME, load_pairs, read_table, write_table
+from dataset.index import PAIRS_NAME, read_table, row_to_pair, write_table
 from dataset.schema import Pair, stable_id
 
 logger = logging.getLogger(__name__)
@@ -112,7 +113,7 @@ def _make(
     record = head | {
         "rows": table.num_rows,
         "left_out": left_out,
-        "parts": {name: _describe(folder / f"{name}.parquet", chosen) for name in parts},
+        "parts": {name: describe(folder / f"{name}.parquet", chosen.num_rows) for name in parts},
         "leaks": leaks_of(folder, config.parts),
     }
     write_atomic(folder / RECORD_NAME, (json.dumps(record, indent=2) + "\n").encode())
@@ -140,13 +141,19 @@ def _choose(table: pa.Table, config: SplitConfig, data: Path) -> tuple[pa.Table,
 def group_keys(row: Mapping[str, Any]) -> dict[str, str | None]:
     """What a row may share with another one: kind -> value."""
     return {
-        "composer": row["composer"],
+        "composer": _plain(row["composer"]),
         "work": row["work_id"],
         "recording": row["recording_id"],
         "source": row["youtube_id"] or row["source_url"],
         "clip": row["duplicate_of"] or row["clip_id"],
         "caption": " ".join(row["caption"].casefold().split()),
     }
+
+
+def _plain(name: str) -> str:
+    """A name without case and accents: pages do not agree on them."""
+    letters = unicodedata.normalize("NFKD", name.casefold())
+    return " ".join("".join(c for c in letters if not unicodedata.combining(c)).split())
 
 
 def group_rows(rows: Sequence[Mapping[str, Any]], ties: Sequence[str]) -> list[list[int]]:
@@ -260,14 +267,14 @@ def _way_to(
 # ---------------------------------------------------------------- what was written
 
 
-def _describe(path: Path, chosen: pa.Table) -> dict[str, Any]:
-    """Counts of a written part, read back from its file."""
+def describe(path: Path, chosen: int) -> dict[str, Any]:
+    """Counts of a written part, read back from its file; `chosen` rows are in all parts."""
     table = read_table(path, columns=["work_id", "composer"])
     return {
         "file": path.name,
         "sha256": sha256_file(path),
         "rows": table.num_rows,
-        "share": round(table.num_rows / chosen.num_rows, 6),
+        "share": round(table.num_rows / max(1, chosen), 6),
         "works": len(table.column("work_id").unique()),
         "composers": len(table.column("composer").unique()),
     }
@@ -307,8 +314,41 @@ def _read_record(folder: Path) -> dict[str, Any] | None:
         record = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
         return None
-    known = isinstance(record, dict) and record.get("earscribe_split") == SPLIT_VERSION
-    return record if known else None
+    return record if _has(record, RECORD) and _is_consistent(record) else None
+
+
+PART = {"file": str, "sha256": str, "rows": int, "share": float, "works": int, "composers": int}
+DEFINITION = {"name": str, "fractions": list, "group": str, "seed": int}
+RECORD = {
+    "earscribe_split": int, "index_sha256": str, "rows": int,
+    "definition": dict, "left_out": dict, "parts": dict, "leaks": dict,
+}  # fmt: skip
+
+
+def _has(value: Any, kinds: Mapping[str, type]) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(value.get(key), kind) for key, kind in kinds.items()
+    )
+
+
+def _is_consistent(record: Mapping[str, Any]) -> bool:
+    """Whether everything that is read from split.json stands in it."""
+    definition = record["definition"]
+    if record["earscribe_split"] != SPLIT_VERSION or not _has(definition, DEFINITION):
+        return False
+    names = PART_NAMES.get(len(definition["fractions"]), ())
+    leaks = [record["leaks"].get(name, {}) for name in names[1:]]
+    return (
+        definition["group"] in TIES
+        and isinstance(definition.get("where", 0), str | None)
+        and all(isinstance(fraction, float) for fraction in definition["fractions"])
+        and tuple(record["parts"]) == names
+        and all(_has(part, PART) for part in record["parts"].values())
+        and all(part["file"] == f"{name}.parquet" for name, part in record["parts"].items())
+        and all(isinstance(count, int) for count in record["left_out"].values())
+        and all(tuple(found) == LEAKS for found in leaks)
+        and all(_has(kind, {"share": float}) for found in leaks for kind in found.values())
+    )
 
 
 def _summary(folder: Path, record: Mapping[str, Any], *, work_done: int) -> Summary:
@@ -358,4 +398,18 @@ def load_split(data: Path, name: str, part: str) -> list[Pair]:
         raise UserError(
             f"split {name!r} has no part {part!r}: give one of {', '.join(record['parts'])}"
         )
-    return load_pairs(data / SPLITS_NAME / name / f"{part}.parquet")
+    return [
+        row_to_pair(row) for row in read_part(data / SPLITS_NAME / name, record, part).to_pylist()
+    ]
+
+
+def read_part(folder: Path, record: Mapping[str, Any], part: str) -> pa.Table:
+    """A part of the split in `folder` as a table; UserError when its file is not the one that was written."""
+    described = record["parts"][part]
+    path = folder / described["file"]
+    if not path.is_file() or sha256_file(path) != described["sha256"]:
+        raise UserError(
+            f"{path} is missing or not what {RECORD_NAME} says (sha256): "
+            "run `earscribe split` again"
+        )
+    return read_table(path)

@@ -17,9 +17,10 @@ from crawler.ledger import State
 from crawler.summary import Progress, Summary, silent
 from dataset.index import PAIRS_NAME, read_table
 from dataset.schema import COLUMNS, SCHEMA_VERSION, ErrorClass, Level, pair_id
-from dataset.splits import SPLITS_NAME, TIES, group_keys, read_split
+from dataset.splits import SPLITS_NAME, TIES, describe, group_keys, leaks_of, read_split
 
 CLIPS_NAME = "clips"
+CHANNELS = (1, 2)  # of a clip
 BOUNDS_TOLERANCE_S = 0.05  # a clip's length against its bounds in the source
 NEEDED = {  # what a row must say in each state
     State.OK: (
@@ -50,7 +51,7 @@ class Validation:
     missing: tuple[Finding, ...]
     wrong: tuple[Finding, ...]
     warnings: tuple[Finding, ...]
-    checked: Mapping[str, int]  # "pairs", "clips", "splits" -> how many were looked at
+    checked: Mapping[str, int]  # "pairs", "clips", "splits" (or "index") -> how many were looked at
 
     @property
     def clean(self) -> bool:
@@ -59,15 +60,16 @@ class Validation:
 
     @property
     def summary(self) -> Summary:
-        """Checked things without a violation as "ok", and the violations by kind."""
+        """Every checked thing once: "ok", or by its first violation."""
         violations = [*self.missing, *self.wrong]
-        touched = {finding.item for finding in violations}
-        ok = max(0, sum(self.checked.values()) - len(touched))
-        counts = {"ok": ok} | dict(Counter(f"violation: {found.kind}" for found in violations))
+        first: dict[str, str] = {}
+        for found in violations:
+            first.setdefault(found.item, f"violation: {found.kind}")
+        total = sum(self.checked.values())
         return Summary(
             stage="validate",
-            total=sum(counts.values()),
-            counts=counts,
+            total=total,
+            counts={"ok": total - len(first)} | dict(Counter(first.values())),
             artifact=self.data,
             details={
                 "checked": dict(self.checked),
@@ -91,15 +93,16 @@ def check(data: Path, progress: Progress = silent) -> Validation:
     try:
         rows = read_table(path).to_pylist()
     except SchemaVersionError as error:
-        return _sorted(data, {"pairs": 0}, [Finding("schema_version", path.name, str(error))])
+        return _sorted(data, {"index": 1}, [Finding("schema_version", path.name, str(error))])
     clips = _clips(rows)
+    index = _Index(sha256_file(path), {row["pair_id"]: row for row in rows}, len(rows))
     splits = sorted(folder for folder in (data / SPLITS_NAME).glob("*") if folder.is_dir())
     findings = [
         *(finding for row in rows for finding in _check_row(row)),
         *_check_ids(rows),
         *_check_clips(data, clips, progress),
         *_check_strays(data, clips),
-        *(finding for folder in splits for finding in _check_split(data, folder)),
+        *(finding for folder in splits for finding in _check_split(data, folder, index)),
     ]
     checked = {"pairs": len(rows), "clips": len(clips), "splits": len(splits)}
     return _sorted(data, checked, findings)
@@ -215,6 +218,8 @@ def _check_header(path: Path, name: str, rows: list[Row]) -> Iterator[Finding]:
         return
     if any(row["sample_rate"] != header.samplerate for row in rows):
         yield Finding("sample_rate", name, f"the file has {header.samplerate} Hz, the index not")
+    if header.channels not in CHANNELS:
+        yield Finding("channels", name, f"the file has {header.channels} channels, not 1 or 2")
     if any(row["num_samples"] != header.frames for row in rows):
         yield Finding("num_samples", name, f"the file has {header.frames} samples, the index not")
 
@@ -231,7 +236,16 @@ def _check_strays(data: Path, clips: Mapping[str, Any]) -> Iterator[Finding]:
 # ---------------------------------------------------------------- splits
 
 
-def _check_split(data: Path, folder: Path) -> Iterator[Finding]:
+@dataclass(frozen=True, slots=True)
+class _Index:
+    """What the splits are compared with."""
+
+    sha256: str
+    rows: Mapping[str, Row]  # by pair_id
+    num_rows: int
+
+
+def _check_split(data: Path, folder: Path, index: _Index) -> Iterator[Finding]:
     name = f"{SPLITS_NAME}/{folder.name}"
     try:
         record = read_split(data, folder.name)
@@ -241,8 +255,6 @@ def _check_split(data: Path, folder: Path) -> Iterator[Finding]:
     except UserError:
         yield Finding("unfinished_split", name, "it has no split.json: run `earscribe split`")
         return
-    if record["index_sha256"] != sha256_file(data / PAIRS_NAME):
-        yield Finding("stale_split", name, "made from another index: run `earscribe split`")
     parts: dict[str, list[Row]] = {}
     for part, described in record["parts"].items():
         path = folder / described["file"]
@@ -253,8 +265,40 @@ def _check_split(data: Path, folder: Path) -> Iterator[Finding]:
         else:
             parts[part] = list(read_table(path).to_pylist())
     yield from _check_crossings(name, parts, TIES[record["definition"]["group"]])
-    if any(row["status"] != State.OK for rows in parts.values() for row in rows):
+    rows = [row for own in parts.values() for row in own]
+    if any(row["status"] != State.OK for row in rows):
         yield Finding("split_status", name, "it holds pairs that are not ok")
+    if len({row["pair_id"] for row in rows}) < len(rows):
+        yield Finding("split_duplicate", name, "a pair stands in it twice")
+    if len(parts) == len(record["parts"]):
+        yield from _check_counts(folder, name, record)
+    yield from _check_origin(name, record, rows, index)
+
+
+def _check_counts(folder: Path, name: str, record: Row) -> Iterator[Finding]:
+    """What split.json says of the parts, counted anew in their files."""
+    rows = sum(described["rows"] for described in record["parts"].values())
+    for part, described in record["parts"].items():
+        if describe(folder / described["file"], rows) != described:
+            yield Finding("split_counts", name, f"split.json is wrong about {part}")
+    if leaks_of(folder, tuple(record["parts"])) != record["leaks"]:
+        yield Finding("split_leaks", name, "split.json is wrong about what the parts share")
+    if rows + sum(record["left_out"].values()) != record["rows"]:
+        yield Finding("split_counts", name, "rows in parts and left out do not add up")
+
+
+def _check_origin(name: str, record: Row, rows: Iterable[Row], index: _Index) -> Iterator[Finding]:
+    """Whether the rows are those of the index, if it is still the one they were taken from."""
+    if record["index_sha256"] != index.sha256:
+        yield Finding("stale_split", name, "made from another index: run `earscribe split`")
+        return
+    if record["rows"] != index.num_rows:
+        yield Finding("split_counts", name, f"the index has {index.num_rows} rows")
+    # repr: a NaN equals itself
+    other = [r["pair_id"] for r in rows if repr(r) != repr(index.rows.get(r["pair_id"]))]
+    if other:
+        message = f"{len(other)} rows are not those of the index, such as {other[0]}"
+        yield Finding("split_rows", name, message)
 
 
 def _check_crossings(

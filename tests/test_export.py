@@ -275,3 +275,10 @@ def test_a_harmed_clip_leaves_nothing_behind(ready: Path, tmp_path: Path, harm: 
 def test_an_unknown_split_lists_the_known(ready: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="there is: default"):
         export_hf(ready, tmp_path / "hf", split="other")
+
+
+def test_a_tampered_split_is_not_exported(ready: Path, tmp_path: Path) -> None:
+    part = ready / "splits" / "default" / "test.parquet"
+    write_pairs(part, load_pairs(part)[:-1])
+    with pytest.raises(UserError, match="run `earscribe split` again"):
+        export_hf(ready, tmp_path / "hf")

@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -261,9 +262,47 @@ def test_unknown_names_list_the_known_ones(small_corpus: Path) -> None:
         load_split(small_corpus, "plain", "validation")
 
 
-def test_a_damaged_record_is_one_line(small_corpus: Path) -> None:
+@pytest.mark.parametrize(
+    "harm",
+    [
+        lambda record: "{",
+        lambda record: '{"earscribe_split": 1}',
+        lambda record: json.dumps(record | {"parts": {"train": {}}}),
+        lambda record: json.dumps(record | {"leaks": {}}),
+        lambda record: json.dumps(record | {"definition": record["definition"] | {"group": "x"}}),
+    ],
+)
+def test_a_damaged_record_is_one_line(
+    small_corpus: Path, harm: Callable[[dict[str, Any]], str]
+) -> None:
     folder = split(small_corpus, SplitConfig()).artifact
-    (folder / "split.json").write_text("{")
+    record = json.loads((folder / "split.json").read_text())
+    (folder / "split.json").write_text(harm(record))
     with pytest.raises(SchemaVersionError, match="run `earscribe split` again"):
         read_split(small_corpus, "default")
     assert split(small_corpus, SplitConfig()).work_done == 1
+
+
+def test_an_altered_part_is_not_loaded(small_corpus: Path) -> None:
+    folder = split(small_corpus, SplitConfig()).artifact
+    pairs = load_pairs(folder / "test.parquet")
+    write_pairs(folder / "test.parquet", [dataclasses.replace(pairs[0], caption="Other.")])
+    with pytest.raises(UserError, match=r"not what split.json says .* run `earscribe split` again"):
+        load_split(small_corpus, "default", "test")
+    (folder / "test.parquet").unlink()
+    with pytest.raises(UserError, match="is missing or not what"):
+        load_split(small_corpus, "default", "test")
+    assert load_split(small_corpus, "default", "train")
+
+
+def test_one_composer_in_several_spellings_stays_together(small_corpus: Path) -> None:
+    path = small_corpus / "pairs.parquet"
+    names = ("Antonín Dvořák", "ANTONIN DVORAK", "Antoni\u0301n  Dvor\u030ca\u0301k", "Ben Brook")
+    works = sorted({pair.work_id for pair in load_pairs(path)})
+    named = {work: names[min(n, 3)] for n, work in enumerate(works)}
+    pairs = [dataclasses.replace(p, composer=named[p.work_id]) for p in load_pairs(path)]
+    write_pairs(path, pairs)
+    split(small_corpus, SplitConfig(fractions=(0.5, 0.5)))
+    parts = [load_split(small_corpus, "default", part) for part in ("train", "test")]
+    for part in parts:
+        assert len({pair.composer == "Ben Brook" for pair in part}) == 1

@@ -185,7 +185,7 @@ def test_a_leak_between_parts_is_found_in_the_files(small_corpus: Path) -> None:
     leaks = [found for found in check(small_corpus).wrong if found.kind == "leak"]
     for kind in ("composer", "work", "source", "clip"):
         assert any(f"by {kind}" in found.message for found in leaks)
-    assert any(smuggled.composer in found.message for found in leaks)
+    assert any(smuggled.work_id in found.message for found in leaks)
 
 
 def test_a_row_that_is_not_ok_in_a_split(small_corpus: Path) -> None:
@@ -198,7 +198,69 @@ def test_a_row_that_is_not_ok_in_a_split(small_corpus: Path) -> None:
     digest = hashlib.sha256((folder / "test.parquet").read_bytes()).hexdigest()
     record["parts"]["test"]["sha256"] = digest
     (folder / "split.json").write_text(json.dumps(record))
-    assert kinds(small_corpus) == {"split_status"}
+    assert kinds(small_corpus) == {"split_status", "split_rows"}
+
+
+def rewrite_record(folder: Path, change: Callable[[Any], Any]) -> None:
+    record = json.loads((folder / "split.json").read_text())
+    change(record)
+    for part in record["parts"].values():
+        part["sha256"] = hashlib.sha256((folder / part["file"]).read_bytes()).hexdigest()
+    (folder / "split.json").write_text(json.dumps(record))
+
+
+def test_a_split_row_that_is_not_the_indexs(small_corpus: Path) -> None:
+    folder = split(small_corpus, SplitConfig()).artifact
+    pairs = load_pairs(folder / "test.parquet")
+    write_pairs(
+        folder / "test.parquet", [dataclasses.replace(pairs[0], caption="Other."), *pairs[1:]]
+    )
+    rewrite_record(folder, lambda record: None)
+    assert kinds(small_corpus) == {"split_rows"}
+
+
+def test_a_pair_that_stands_twice_in_a_split(small_corpus: Path) -> None:
+    folder = split(small_corpus, SplitConfig()).artifact
+    pairs = load_pairs(folder / "test.parquet")
+    write_pairs(folder / "test.parquet", [*pairs, pairs[0]])
+    rewrite_record(folder, lambda record: None)
+    assert kinds(small_corpus) == {"split_duplicate", "split_counts"}
+
+
+@pytest.mark.parametrize(
+    ("change", "kind"),
+    [
+        (lambda record: record["parts"]["train"].update(rows=3), "split_counts"),
+        (lambda record: record["parts"]["test"].update(share=0.5), "split_counts"),
+        (lambda record: record["parts"]["test"].update(composers=9), "split_counts"),
+        (lambda record: record["left_out"].update(failed=1), "split_counts"),
+        (lambda record: record["leaks"]["test"]["caption"].update(share=0.25), "split_leaks"),
+    ],
+)
+def test_a_record_that_miscounts(
+    small_corpus: Path, change: Callable[[Any], Any], kind: str
+) -> None:
+    folder = split(small_corpus, SplitConfig()).artifact
+    rewrite_record(folder, change)
+    assert kind in kinds(small_corpus)
+
+
+def test_the_table_adds_up(small_corpus: Path) -> None:
+    """One clip with two violations is one thing that is not ok."""
+    split(small_corpus, SplitConfig())
+    first_clip(small_corpus).write_bytes(b"")
+    result = check(small_corpus)
+    assert len(result.wrong) == 2
+    summary = result.summary
+    assert summary.total == sum(result.checked.values())
+    assert summary.counts == {"ok": summary.total - 1, "violation: altered_clip": 1}
+
+
+def test_a_clip_with_three_channels(small_corpus: Path) -> None:
+    clip = first_clip(small_corpus)
+    samples, rate = soundfile.read(clip, dtype="int16")
+    soundfile.write(clip, np.stack([samples] * 3, axis=1), rate, subtype="PCM_16")
+    assert kinds(small_corpus) == {"altered_clip", "channels"}
 
 
 def test_an_index_of_another_version(small_corpus: Path) -> None:
