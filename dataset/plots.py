@@ -63,11 +63,12 @@ def histogram(
     shade = _shade(axis, band)
     key = '<span class="key">▒</span> ' if shade else "Not on this axis: "
     note = "" if band is None else f"<br>{key}{escape(band.label)}"
+    shown = f"{title} ({unit})" if unit else title
     return (
-        f"<figure><figcaption>{escape(title)}</figcaption>"
+        f"<figure><figcaption>{escape(shown)}</figcaption>"
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}: '
         f'{escape(summary)}">'
-        f"{shade}{_columns(axis, counts, unit)}{_ticks(axis, unit)}</svg>"
+        f"{shade}{_columns(axis, counts, unit)}{_ticks(axis)}</svg>"
         f'<p class="quiet">{escape(summary)}{note}</p></figure>'
     )
 
@@ -119,7 +120,7 @@ def _columns(axis: _Axis, counts: Sequence[int], unit: str) -> str:
     return "".join(shapes)
 
 
-def _ticks(axis: _Axis, unit: str) -> str:
+def _ticks(axis: _Axis) -> str:
     base = HEIGHT - BOTTOM
     step = nice_step(axis.high - axis.low, 5)
     first = math.ceil(axis.low / step - 1e-9)
@@ -129,11 +130,11 @@ def _ticks(axis: _Axis, unit: str) -> str:
         f"{_number(place)}</text>"
         for place in places[:-1]
     )
-    last = escape(_number(places[-1], unit))
+    last = _number(places[-1])
     return (
         f'<line class="axis" x1="{LEFT}" y1="{base}" x2="{WIDTH - RIGHT}" y2="{base}"/>{labels}'
         f'<text x="{min(axis.x(places[-1]), WIDTH - 2):.1f}" y="{base + 15}" '
-        f'text-anchor="{"end" if axis.x(places[-1]) > WIDTH - 40 else "middle"}">{last}</text>'
+        f'text-anchor="{"end" if axis.x(places[-1]) > WIDTH - 20 else "middle"}">{last}</text>'
         f'<text x="{LEFT - 5}" y="{TOP + 4}" text-anchor="end">{axis.most:,}</text>'
         f'<text x="{LEFT - 5}" y="{base}" text-anchor="end">0</text>'
     )

@@ -1,5 +1,6 @@
 """One self-contained HTML page: counts, plots, splits, failures, samples to hear."""
 
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,9 +21,10 @@ from dataset.schema import SCHEMA_VERSION, stable_id
 from dataset.splits import read_split, split_names
 
 REPORT_NAME = "report.html"
-REPORT_VERSION = 1  # raise when the same folder gives another page
+REPORT_VERSION = 2  # raise when the same folder gives another page
 SAMPLES = 24  # pairs shown at most
 EXCERPT_S = 15.0  # of a sample's clip
+EXCERPT_LETTERS = 400  # of its caption
 STUDY_DURATION = Band(153, 855, "central 95 % of the 2022 study: 153 to 855 s")
 STUDY_TOKENS = Band(14, 192, "central 95 % of the 2022 study: 14 to 192 wordpieces")
 Row = Mapping[str, Any]
@@ -37,6 +39,8 @@ class _Facts:
     pages: Mapping[str, int]  # state -> pages in the ledger
     splits: Sequence[Mapping[str, Any]]
     index_sha256: str
+    style: str
+    heard: Mapping[str, str | None]  # path of a sample's clip -> its sha256, None = missing
 
     @property
     def ok(self) -> list[Row]:
@@ -57,7 +61,8 @@ class _Facts:
     def digest(self) -> str:
         """Changes when the page would."""
         works = stable_id(*(work.work_id for work in self.works or ()))
-        return stable_id(REPORT_VERSION, self.index_sha256, works, self.pages, self.splits)
+        index = (self.index_sha256, works, self.pages, self.splits)
+        return stable_id(REPORT_VERSION, *index, self.style, self.heard)
 
 
 def report(data: Path, progress: Progress = silent) -> Summary:
@@ -68,9 +73,12 @@ def report(data: Path, progress: Progress = silent) -> Summary:
     with folder_lock(data):
         facts = _gather(data)
         page = data / REPORT_NAME
-        stale = not page.is_file() or _mark(facts.digest) not in page.read_text(encoding="utf-8")
+        if page.is_dir():
+            raise UserError(f"{page} is a folder: move it away, the report gets that name")
+        stale = not page.is_file() or not _is_current(page.read_bytes(), facts.digest)
         if stale:
-            write_atomic(page, _page(data, facts, progress).encode())
+            body = _page(data, facts, progress).encode()
+            write_atomic(page, body + _mark(facts.digest, body))
     return Summary(
         stage="report",
         total=len(facts.rows),
@@ -90,21 +98,34 @@ def _gather(data: Path) -> _Facts:
                 pages.update({state: count} if stage == "page" else {})
         finally:
             ledger.close()
+    rows = read_table(data / PAIRS_NAME).to_pylist()
+    shown = choose_samples((row for row in rows if row["status"] == State.OK), SAMPLES)
+    clips = {str(row["audio"]["path"]) for row in shown}
     return _Facts(
-        rows=read_table(data / PAIRS_NAME).to_pylist(),
+        rows=rows,
         works=read_works(works_path) if works_path.is_file() else None,
         pages=pages,
         splits=[read_split(data, name) for name in split_names(data)],
         index_sha256=sha256_file(data / PAIRS_NAME),
+        style=Path(__file__).with_name("report.css").read_text(encoding="utf-8"),
+        heard={
+            name: sha256_file(data / name) if (data / name).is_file() else None
+            for name in sorted(clips)
+        },
     )
 
 
-def _mark(digest: str) -> str:
-    return f'<meta name="earscribe-report" content="{digest}">'
+def _mark(digest: str, body: bytes) -> bytes:
+    """The page's last line: what it was made of, and the sha256 of all before."""
+    return f"<!-- earscribe {digest} {hashlib.sha256(body).hexdigest()} -->\n".encode()
+
+
+def _is_current(page: bytes, digest: str) -> bool:
+    body = page[: page.rfind(b"<!-- earscribe ")]
+    return page == body + _mark(digest, body)
 
 
 def _page(data: Path, facts: _Facts, progress: Progress) -> str:
-    style = Path(__file__).with_name("report.css").read_text(encoding="utf-8")
     policy = "default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'"
     sections = (
         _totals(facts),
@@ -121,8 +142,8 @@ def _page(data: Path, facts: _Facts, progress: Progress) -> str:
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
-        f'{_mark(facts.digest)}\n<link rel="icon" href="data:,">\n'
-        f"<title>Earscribe corpus report</title>\n<style>\n{style}</style>\n</head>\n<body>\n"
+        '<link rel="icon" href="data:,">\n'
+        f"<title>Earscribe corpus report</title>\n<style>\n{facts.style}</style>\n</head>\n<body>\n"
         + "\n".join(sections)
         + "\n</body>\n</html>\n"
     )
@@ -164,7 +185,8 @@ def _totals(facts: _Facts) -> str:
         "pairs of text and music": f"{len(ok):,}",
         "works": f"{len({row['work_id'] for row in ok}):,}",
         "composers": f"{len({row['composer'] for row in ok}):,}",
-        "hours of music" if long else "minutes of music": (
+        "clips": f"{len(facts.clips):,}",
+        "hours of clips" if long else "minutes of clips": (
             f"{seconds / 3600:,.1f}" if long else f"{seconds / 60:,.1f}"
         ),
         "words": f"{words:,}",
@@ -177,21 +199,23 @@ def _totals(facts: _Facts) -> str:
 
 
 def _funnel(facts: _Facts) -> str:
-    steps: dict[str, int] = {}
+    sources: dict[str, int] = {}
     if facts.pages:
-        steps["pages asked for"] = sum(facts.pages.values())
-        steps["pages read"] = facts.pages.get(State.OK, 0)
+        sources["pages asked for"] = sum(facts.pages.values())
+        sources["pages read"] = facts.pages.get(State.OK, 0)
     if facts.works is not None:
-        steps["works"] = len(facts.works)
-        steps["works with prose"] = sum(bool(work.notes) for work in facts.works)
-    steps["texts"] = len(facts.texts)
-    steps["pairs (a text with a recording)"] = len(facts.rows)
-    steps["pairs with music"] = len(facts.ok)
-    steps["clips"] = len(facts.clips)
+        sources["works"] = len(facts.works)
+        sources["works with prose"] = sum(bool(work.notes) for work in facts.works)
+    pairs = {
+        "texts": len(facts.texts),
+        "pairs (a text with a recording)": len(facts.rows),
+        "pairs with music": len(facts.ok),
+    }
     for record in facts.splits:
         rows = sum(part["rows"] for part in record["parts"].values())
-        steps[f"pairs in split {record['definition']['name']}"] = rows
-    return bar_list(steps)
+        pairs[f"pairs in split {record['definition']['name']}"] = rows
+    figures = [bar_list(steps) for steps in (sources, pairs) if steps]
+    return f'<div class="grid">\n{"".join(f"<figure>{bars}</figure>" for bars in figures)}\n</div>'
 
 
 def _states(rows: Sequence[Row]) -> str:
@@ -302,10 +326,19 @@ def _sample(data: Path, row: Row) -> str:
     )
     return (
         f'<article class="sample">{_player(data, row, title)}'
-        f"<blockquote>{escape(row['caption'])}</blockquote>"
+        f"<blockquote>{_clamped(row['caption'])}</blockquote>"
         f"<p><b>{escape(title)}</b><br>{escape(which + name)}</p>"
         f'<p class="quiet">{escape(small)}</p></article>\n'
     )
+
+
+def _clamped(caption: str) -> str:
+    """A caption; what goes beyond EXCERPT_LETTERS is there on a click."""
+    if len(caption) <= EXCERPT_LETTERS:
+        return escape(caption)
+    head = caption[:EXCERPT_LETTERS].rsplit(" ", 1)[0]
+    rest = caption[len(head) :].lstrip()
+    return f"{escape(head)} <details><summary>… more</summary>{escape(rest)}</details>"
 
 
 def _player(data: Path, row: Row, title: str) -> str:
@@ -342,9 +375,16 @@ def _failures(rows: Sequence[Row]) -> str:
     return _table(("class", "source", "what was said", "pairs"), shown) + more
 
 
+REBUILD = (  # stage -> what it needs besides the folder
+    ("crawl", " --seeds FILE --contact YOU"),
+    *((stage, "") for stage in ("pair", "fetch", "validate")),
+    ("split", " --config FILE"),
+    ("report", ""),
+)
+
+
 def _rebuild(facts: _Facts) -> str:
-    stages = ("crawl", "pair", "fetch", "validate", "split", "report")
-    commands = "\n".join(f"earscribe {stage} --data DIR" for stage in stages)
+    commands = "\n".join(f"earscribe {stage} --data DIR{more}" for stage, more in REBUILD)
     definitions = "\n".join(f"<pre>{_toml(r['definition'])}</pre>" for r in facts.splits)
     settings = ", ".join(sorted({row["config_fingerprint"] or "none" for row in facts.ok}))
     free = sum(row["redistributable"] for row in facts.ok)
@@ -357,11 +397,14 @@ def _rebuild(facts: _Facts) -> str:
             ("pairs that may be passed on", f"{free:,} of {len(facts.ok):,}"),
         ],
     )
-    config = f"<p>with this for a split in the file of <code>--config</code>:</p>\n{definitions}\n"
+    config = (
+        f"<p>The file of <code>split --config</code> holds for each split:</p>\n{definitions}\n"
+    )
     why = "" if free == len(facts.ok) else "Some of it may not be passed on; instead of a copy, "
     return (
         f"<p>{why}these commands make the corpus anew from its sources. Each of them can be "
-        "stopped and given again.</p>\n"
+        "stopped and given again; <code>--seeds</code> lists the pages to crawl, a line each, and "
+        "<code>--contact</code> is your mail address.</p>\n"
         f"<pre>{commands}</pre>\n{config if definitions else ''}{facts_table}"
     )
 
@@ -369,5 +412,5 @@ def _rebuild(facts: _Facts) -> str:
 def _toml(definition: Mapping[str, Any]) -> str:
     """A [split] table that gives this split again; JSON text and numbers are TOML too."""
     values = {name: value for name, value in definition.items() if value is not None}
-    lines = [f"{name} = {json.dumps(value)}" for name, value in values.items()]
+    lines = [f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in values.items()]
     return escape("\n".join(["[split]", *lines]))

@@ -404,7 +404,7 @@ def load_split(data: Path, name: str, part: str) -> list[Pair]:
 
 
 def read_part(folder: Path, record: Mapping[str, Any], part: str) -> pa.Table:
-    """A part of the split in `folder` as a table; UserError when its file is not the one that was written."""
+    """A part of the split in `folder`; UserError unless its file is the one that was written."""
     described = record["parts"][part]
     path = folder / described["file"]
     if not path.is_file() or sha256_file(path) != described["sha256"]:

@@ -5,8 +5,9 @@ import dataclasses
 import io
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,7 @@ def test_the_counts_are_those_of_the_index(small_corpus: Path) -> None:
     made = report(small_corpus)
     assert made.counts == {"ok": 20, "failed": 3, "filtered": 2, "pending": 2}
     text = " ".join(Page(made.artifact).text.split())
-    assert "pairs of text and music20works7composers6" in text
+    assert "pairs of text and music20works7composers6clips18" in text
     for reason in ("gone", "network", "movements_in_two_files", "too_short", "HTTP 404"):
         assert reason in text
     assert "Ana Alba" in text
@@ -126,7 +127,9 @@ def test_the_split_is_shown_with_a_table_that_gives_it_again(small_corpus: Path)
 
     from crawler.options import layered
 
-    config = SplitConfig(where="composer <> 'Dan O''Dell'", fractions=(0.5, 0.5), seed=2)
+    config = SplitConfig(
+        where="composer <> 'Dan O''Dell' AND title <> '😀 é'", fractions=(0.5, 0.5), seed=2
+    )
     split(small_corpus, config)
     text = Page(report(small_corpus).artifact).text
     table = re.search(r"\[split\]\n(\w+ = .*\n?)+", text)
@@ -168,6 +171,68 @@ def test_a_clip_that_vanished_costs_its_player_only(
     assert len(page.all("audio")) == 20 - lost
 
 
+def test_a_clip_that_comes_back_is_heard(small_corpus: Path) -> None:
+    whole = report(small_corpus).artifact.read_bytes()
+    kept = small_corpus / "clips"
+    kept.rename(small_corpus / "away")
+    assert report(small_corpus).work_done == 1
+    assert not Page(small_corpus / "report.html").all("audio")
+    (small_corpus / "away").rename(kept)
+    assert report(small_corpus).work_done == 1
+    assert (small_corpus / "report.html").read_bytes() == whole
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        lambda page: page[:-1],
+        lambda page: page[: len(page) // 2],
+        lambda page: page.replace(b"<h2>", b"<h3>", 1),
+        lambda page: b"\xff\xfe",
+        lambda page: b"",
+    ],
+)
+def test_a_damaged_page_is_written_again(
+    small_corpus: Path, harm: Callable[[bytes], bytes]
+) -> None:
+    page = report(small_corpus).artifact
+    whole = page.read_bytes()
+    page.write_bytes(harm(whole))
+    assert report(small_corpus).work_done == 1
+    assert page.read_bytes() == whole
+
+
+def test_a_folder_in_the_pages_place_is_one_line(small_corpus: Path) -> None:
+    (small_corpus / "report.html").mkdir()
+    with pytest.raises(UserError, match="report.html is a folder"):
+        report(small_corpus)
+
+
+def test_the_commands_to_rebuild_are_those_of_the_program(small_corpus: Path) -> None:
+    typer = pytest.importorskip("typer")
+    from cli import app
+
+    split(small_corpus, SplitConfig())
+    commands = re.findall(r"^earscribe (\w+) (.*)$", Page(report(small_corpus).artifact).text, re.M)
+    assert [stage for stage, _ in commands] == [
+        *("crawl", "pair", "fetch", "validate", "split", "report")
+    ]
+    known = typer.main.get_command(app).commands
+    for stage, arguments in commands:
+        allowed = {flag for parameter in known[stage].params for flag in parameter.opts}
+        assert set(re.findall(r"--\w+", arguments)) <= allowed
+    assert dict(commands)["crawl"] == "--data DIR --seeds FILE --contact YOU"
+
+
+def test_a_long_caption_is_clamped_and_whole(small_corpus: Path) -> None:
+    caption = " ".join(f"word{n}" for n in range(300))
+    replace_all(small_corpus, caption=caption)
+    page = Page(report(small_corpus).artifact)
+    assert len(page.all("details")) == 6
+    assert caption not in page.text
+    assert page.text.replace("… more", "").count(caption) == 6
+
+
 def test_no_index_and_a_busy_folder_are_one_line(small_corpus: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no index at"):
         report(tmp_path / "empty")
@@ -199,6 +264,21 @@ def test_histogram_columns_hold_every_value() -> None:
     assert "none" in histogram("Title", [], "s")
     assert "1 values" in histogram("Title", [5.0], "s")
     assert "1 values" in histogram("Title", [5.0, float("nan")], "s")
+
+
+@pytest.mark.parametrize("top", [97, 192, 199, 200, 980, 1004, 12_345])
+def test_ticks_do_not_run_into_each_other(top: int) -> None:
+    figure = histogram("Title", [3.0, float(top)], "tokens")
+    ticks = re.findall(r'<text x="([\d.]+)" y="159" text-anchor="(\w+)">([^<]+)</text>', figure)
+    assert len(ticks) >= 2
+    spans = []
+    for x, anchor, text in ticks:
+        width = 6.5 * len(text)  # of digits at 11 px
+        left = float(x) - (width if anchor == "end" else width / 2)
+        spans.append((left, left + width))
+    assert all(one[1] < other[0] for one, other in pairwise(spans))
+    assert spans[-1][1] <= 360
+    assert "Title (tokens)" in figure
 
 
 @pytest.mark.parametrize(
