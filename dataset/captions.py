@@ -113,6 +113,7 @@ class Reading:
     movements: tuple[int, ...]  # () = none; two when the sentence runs through both
     score: float  # 0..1: the share of the readings that agree, weighted by their evidence
     flags: tuple[str, ...]  # by_order, two_movements, names_another
+    fresh: bool  # begins a paragraph
 
 
 def sentences(text: str) -> list[str]:
@@ -295,24 +296,21 @@ def read_note(text: str, names: Sequence[str]) -> list[Reading]:
     """
     paragraphs = [sentences(paragraph) for paragraph in re.split(r"\n\s*\n", text)]
     texts = [sentence for paragraph in paragraphs for sentence in paragraph]
+    fresh = [place == 0 for paragraph in paragraphs for place in range(len(paragraph))]
     if not names or not texts:
-        return [Reading(sentence, (), 1.0, ()) for sentence in texts]
+        return [Reading(text, (), 1.0, (), first) for text, first in zip(texts, fresh, strict=True)]
     cues = [
         Cues(
-            weigh(sentence, names),
-            len(REMARKS.findall(sentence)),
-            len(MUSICAL.findall(sentence)),
-            FOLLOWS.search(sentence) is not None,
-            place == 0,
+            weigh(text, names),
+            len(REMARKS.findall(text)),
+            len(MUSICAL.findall(text)),
+            FOLLOWS.search(text) is not None,
+            first,
         )
-        for paragraph in paragraphs
-        for place, sentence in enumerate(paragraph)
+        for text, first in zip(texts, fresh, strict=True)
     ]
     shares = posterior(cues, len(names))
-    return [
-        read(text, cue.evidence, share)
-        for text, cue, share in zip(texts, cues, shares, strict=True)
-    ]
+    return [read(text, cue, share) for text, cue, share in zip(texts, cues, shares, strict=True)]
 
 
 def weigh(sentence: str, names: Sequence[str]) -> list[float]:
@@ -323,17 +321,17 @@ def weigh(sentence: str, names: Sequence[str]) -> list[float]:
     return [min(total, MOST) for total in sums]
 
 
-def read(text: str, evidence: Sequence[float], shares: dict[tuple[int, ...], float]) -> Reading:
+def read(text: str, cues: Cues, shares: dict[tuple[int, ...], float]) -> Reading:
     """The best reading of one sentence with what speaks against it."""
     best = max(shares, key=lambda spoken: (shares[spoken], spoken))
     flags = []
-    if best and not any(evidence[n - 1] > 0 for n in best):
+    if best and not any(cues.evidence[n - 1] > 0 for n in best):
         flags.append("by_order")
     if len(best) == 2:
         flags.append("two_movements")
-    if best and any(weight > 0 for n, weight in enumerate(evidence, 1) if n not in best):
+    if best and any(weight > 0 for n, weight in enumerate(cues.evidence, 1) if n not in best):
         flags.append("names_another")
-    return Reading(text, best, round(shares[best], 4), tuple(flags))
+    return Reading(text, best, round(shares[best], 4), tuple(flags), cues.fresh)
 
 
 def posterior(cues: Sequence[Cues], last: int) -> list[dict[tuple[int, ...], float]]:

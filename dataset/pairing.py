@@ -1,7 +1,6 @@
 """The pair stage: every text about a movement x every recording of the work."""
 
 import dataclasses
-import itertools
 import logging
 import re
 from collections import Counter
@@ -177,9 +176,16 @@ def movement_names(work: Work) -> list[str]:
 
 
 def note_texts(note: Note, names: Sequence[str], first: int = 0) -> list[Text]:
-    """Consecutive sentences of the same movements, joined; remarks are left out."""
-    readings = read_note(note.text, names)
-    groups = [list(group) for _, group in itertools.groupby(readings, lambda r: r.movements)]
+    """Consecutive sentences of the same movements, joined; remarks are left out.
+
+    A new paragraph that does not name its movement begins a text of its own.
+    """
+    groups: list[list[Reading]] = []
+    for reading in read_note(note.text, names):
+        guessed = reading.fresh and "by_order" in reading.flags
+        if guessed or not groups or groups[-1][0].movements != reading.movements:
+            groups.append([])
+        groups[-1].append(reading)
     spoken = [group for group in groups if group[0].movements]
     return [join(note, group, index) for index, group in enumerate(spoken, first)]
 
@@ -188,8 +194,9 @@ def join(note: Note, group: Sequence[Reading], index: int) -> Text:
     """One text of consecutive sentences."""
     raw = " ".join(reading.sentence for reading in group)
     flags = {flag for reading in group for flag in reading.flags if flag != "by_order"}
-    if all("by_order" in reading.flags for reading in group):
-        flags.add("by_order")
+    guessed = sum("by_order" in reading.flags for reading in group)
+    if guessed:
+        flags.add("by_order" if guessed == len(group) else "partly_by_order")
     if raw[:1].islower() or raw.rstrip("\"'”’)]")[-1:] not in ".!?…":
         flags.add("fragment")
     score = min(reading.score for reading in group)

@@ -7,13 +7,16 @@ import pytest
 
 from crawler.errors import UserError
 from crawler.items import Movement, Note, Part, Person, Recording, Work, write_works
+from dataset.captions import Reading
 from dataset.index import load_pairs, write_pairs
 from dataset.pairing import (
     PairConfig,
     count_players,
     ensemble_of,
     is_free,
+    join,
     mode_of,
+    note_texts,
     opus_of,
     pair,
     pair_work,
@@ -247,3 +250,37 @@ def test_no_works_is_told(tmp_path: Path) -> None:
 )
 def test_what_is_free(rights: str, free: bool) -> None:
     assert is_free(rights) is free
+
+
+def reading(score: float, *flags: str) -> Reading:
+    return Reading("A sentence.", (2,), score, flags, False)
+
+
+@pytest.mark.parametrize(
+    ("flags", "joined"),
+    [
+        (((), ()), ()),
+        ((("by_order",), ("by_order",)), ("by_order",)),
+        (((), ("by_order",)), ("partly_by_order",)),
+        ((("by_order",), ("names_another",)), ("names_another", "partly_by_order")),
+    ],
+)
+def test_a_joined_text_tells_what_speaks_against_any_sentence(
+    flags: tuple[tuple[str, ...], ...], joined: tuple[str, ...]
+) -> None:
+    group = [reading(0.9, *flags[0]), reading(0.4, *flags[1])]
+    text = join(Note(source="Ours", text=""), group, 0)
+    assert text.flags == joined
+    assert text.score == 0.4
+
+
+def test_an_unnamed_paragraph_is_not_joined() -> None:
+    """The same sentence goes on within a paragraph, and begins a text after a break."""
+    names = ("Allegro", "Larghetto")
+    named, unnamed = "The Larghetto sings in the viola.", "The strings answer in soft chords."
+    [joined] = note_texts(Note(source="Ours", text=f"{named} {unnamed}"), names)
+    assert joined.flags == ("partly_by_order",)
+    apart = note_texts(Note(source="Ours", text=f"{named}\n\n{unnamed}"), names)
+    assert [(text.raw, text.flags) for text in apart] == [(named, ()), (unnamed, ("by_order",))]
+    [same] = note_texts(Note(source="Ours", text=f"{named}\n\nThe Larghetto ends softly."), names)
+    assert same.flags == ()
