@@ -143,8 +143,11 @@ def test_pages_of_the_ledger_are_counted(small_corpus: Path) -> None:
             ledger.record("page", f"ok-{number}", State.OK)
         ledger.record("page", "gone", State.FAILED, error_class="gone")
         ledger.record("source", "other", State.OK)
-    text = Page(report(small_corpus).artifact).text
-    assert "pages asked for4pages read3works7works with prose7" in text
+    page = Page(report(small_corpus).artifact)
+    assert "pages asked for4pages read3works7works with prose7" in page.text
+    assert (
+        'works</span><b>7</b><i style="width:100.0%"' in page.source
+    )  # pairs have their own scale
 
 
 def test_without_music_there_is_still_a_page(small_corpus: Path) -> None:
@@ -423,3 +426,17 @@ def test_a_browser_shows_and_plays_it(small_corpus: Path, browser: Any) -> None:
     assert min(drawn) > 50
     assert [overflow(browser, width) for width in (390, 320, 1200)] == [0, 0, 0]
     assert browser.get_log("browser") == []
+
+
+def test_it_prints_light_with_its_bars(small_corpus: Path, browser: Any) -> None:
+    dark = {"name": "prefers-color-scheme", "value": "dark"}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print", "features": [dark]})
+    browser.get(report(small_corpus).artifact.as_uri())
+    script = """
+    const bar = getComputedStyle(document.querySelector(".bars i"));
+    const page = getComputedStyle(document.body);
+    return [page.backgroundColor, page.colorScheme, bar.printColorAdjust, bar.backgroundColor];
+    """
+    assert browser.execute_script(script) == [
+        *("rgb(255, 255, 255)", "light", "exact", "rgb(185, 140, 119)")
+    ]
