@@ -1,6 +1,8 @@
 """Reading and writing the index: same bytes, clear errors, whole files."""
 
+import dataclasses
 import random
+import threading
 from pathlib import Path
 
 import pyarrow as pa
@@ -103,3 +105,30 @@ def test_a_failed_write_keeps_the_old_index(small_corpus: Path) -> None:
         write_pairs(path, [None])  # type: ignore[list-item]
     assert path.read_bytes() == before
     assert not list(small_corpus.glob(".tmp-*"))
+
+
+def test_a_reader_sees_a_whole_index_at_every_moment(small_corpus: Path) -> None:
+    path = small_corpus / "pairs.parquet"
+    few = load_pairs(path)
+    many = [
+        dataclasses.replace(pair, pair_id=f"{pair.pair_id}{copy}")
+        for pair in few
+        for copy in range(50)
+    ]
+    write_pairs(path, few)
+    done = threading.Event()
+
+    def rewrite() -> None:
+        for _ in range(6):
+            write_pairs(path, many)
+            write_pairs(path, few)
+        done.set()
+
+    writer = threading.Thread(target=rewrite)
+    writer.start()
+    seen = set()
+    while not done.is_set():
+        seen.add(read_table(path).num_rows)
+    writer.join()
+    assert seen <= {len(few), len(many)}
+    assert seen
