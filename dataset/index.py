@@ -47,9 +47,10 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     if not path.is_file():
         raise UserError(f"no index at {path}: run `earscribe pair` first")
     try:
-        schema = pq.read_schema(path)
-        _check_schema(path, schema)
-        return pq.read_table(path, columns=None if columns is None else list(columns))
+        # One open file: a writer may put another in its place between schema and rows.
+        with path.open("rb") as body, pq.ParquetFile(body) as file:
+            _check_schema(path, file.schema_arrow)
+            return file.read(columns=None if columns is None else list(columns))
     except (OSError, pa.ArrowException) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{path} is damaged or not a parquet file: {reason}") from error
