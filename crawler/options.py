@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import math
 import os
 import tomllib
 import types
@@ -38,7 +39,7 @@ def layered(
     """`base` (a frozen dataclass) with the values of [section], EARSCRIBE_SECTION_FIELD and flags.
 
     A nested dataclass field is a sub-table of the file and one more part of the variable's
-    name. A flag of None was not given. UserError for an unknown key or a value of another type,
+    name. A flag of None and an empty variable were not given. UserError for an unknown key or a value of another type,
     naming what is allowed.
     """
     table = (toml or {}).get(section, {})
@@ -81,7 +82,7 @@ def _from_environment(config: Config, prefix: str, environment: Mapping[str, str
         current = getattr(config, item.name)
         if dataclasses.is_dataclass(current):
             changes[item.name] = _from_environment(current, name + "_", environment)
-        elif name in environment:
+        elif environment.get(name):
             changes[item.name] = _converted(environment[name], kinds[item.name], name)
     return dataclasses.replace(config, **changes)  # type: ignore[type-var]
 
@@ -93,7 +94,7 @@ def _converted(value: Any, kind: Any, where: str) -> Any:
         origin = typing.get_origin(choice) or choice
         arguments = typing.get_args(choice)
         if origin is types.NoneType:
-            if value is None or value == "":
+            if value is None:
                 return None
         elif origin is typing.Literal:
             if value in arguments:
@@ -111,8 +112,10 @@ def _converted(value: Any, kind: Any, where: str) -> Any:
         elif origin in (int, float, Path) and isinstance(value, int | float | str | Path):
             try:
                 number: Any = origin(value)
-            except (TypeError, ValueError):
+            except (TypeError, ValueError, OverflowError):
                 continue
+            if isinstance(number, float) and not math.isfinite(number):
+                raise UserError(f"{where} = {value!r} is not a finite number")
             if origin is not int or number == float(str(value)):
                 return number
         elif origin is str and isinstance(value, str):
