@@ -7,7 +7,7 @@ from typing import Any, Literal
 import pytest
 
 from crawler.errors import UserError
-from crawler.options import layered, read_toml, refuse_unknown_sections
+from crawler.options import layered, misspelt, read_toml, refuse_unknown_sections, variables
 
 
 @dataclass(frozen=True)
@@ -79,6 +79,17 @@ def test_an_empty_variable_is_not_given() -> None:
     empty = {"EARSCRIBE_FETCH_FOLDER": "", "EARSCRIBE_FETCH_WORKERS": ""}
     config = layered(Config(), "fetch", toml=toml, environment=empty)
     assert config == Config(workers=3)
+
+
+def test_a_variable_that_nothing_reads_is_named() -> None:
+    known = [*variables(Config(), "EARSCRIBE_FETCH_"), "EARSCRIBE_DATA"]
+    assert "EARSCRIBE_FETCH_CUT_CODEC" in known
+    assert "EARSCRIBE_FETCH_CUT" not in known
+    given = [*known, "HOME", "EARSCRIBE_FETCH_WORKER", "EARSCRIBE_X"]
+    assert misspelt(given, known) == [
+        "the variable EARSCRIBE_FETCH_WORKER is not read: did you mean EARSCRIBE_FETCH_WORKERS?",
+        "the variable EARSCRIBE_X is not read",
+    ]
 
 
 def test_a_section_that_is_no_table_is_told() -> None:
