@@ -74,7 +74,7 @@ def misspelt(environment: Iterable[str], known: Sequence[str]) -> list[str]:
     lines = []
     for name in sorted(environment):
         if name.startswith("EARSCRIBE_") and name not in known:
-            near = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.85)
             hint = f": did you mean {near[0]}?" if near else ""
             lines.append(f"the variable {name} is not read{hint}")
     return lines
