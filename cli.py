@@ -440,7 +440,7 @@ def stages_so_far(data: Path) -> Iterator[tuple[str, str, str | None, int]]:
     for record in sorted(data.glob("splits/*/split.json")):
         name = record.parent.name
         for part, described in read_split(data, name)["parts"].items():
-            yield "split", name, part, described["rows"]
+            yield "split", "ok", f"{name}/{part}", described["rows"]
     for stage, pattern in (("report", "report.html"), ("export", "*/README.md")):
         for made in sorted(data.glob(pattern)):
             yield stage, "ok", str(made.relative_to(data)), 1
