@@ -18,7 +18,7 @@ from typing import Annotated, Any
 import typer
 
 from crawler.errors import UserError
-from crawler.options import layered, read_toml, refuse_unknown_sections
+from crawler.options import layered, misspelt, read_toml, refuse_unknown_sections, variables
 from crawler.summary import Progress, Summary
 
 # OpenMP's threads would spin while they wait, seven times slower beside any other work; read
@@ -102,6 +102,7 @@ def command(
             logging.basicConfig(
                 level=level, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s"
             )
+            warn_of_variables()
             try:
                 toml = read_toml(values["config"])
                 refuse_unknown_sections(toml, SECTIONS)
@@ -127,6 +128,17 @@ def command(
     return register
 
 
+def warn_of_variables() -> None:
+    """Name every EARSCRIBE_* variable that nothing reads."""
+    known = ["EARSCRIBE_DATA", "EARSCRIBE_CONFIG"]
+    if not misspelt(os.environ, known):
+        return
+    from demo.run import DemoConfig
+
+    for line in misspelt(os.environ, [*known, *variables(DemoConfig())]):
+        typer.echo(f"earscribe: {line}", err=True)
+
+
 # --- what a command prints ------------------------------------------------------------------
 
 
@@ -143,6 +155,8 @@ def perform(
     if summary.details.get("findings"):
         raise typer.Exit(VIOLATIONS)
     if summary.incomplete:
+        left = f", {summary.counts['pending']} pending" if "pending" in summary.counts else ""
+        typer.echo(f"earscribe: {name} is incomplete{left}: run the same command again", err=True)
         raise typer.Exit(INCOMPLETE)
 
 
@@ -192,25 +206,18 @@ def progress_bar(name: str) -> Iterator[Progress]:
     if not sys.stderr.isatty():
         yield plain_progress(name)
         return
+    from rich import progress as rich
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-    from rich.progress import Progress as Bar
 
     columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
+        rich.TextColumn("{task.description}"),
+        rich.BarColumn(),
+        rich.MofNCompleteColumn(),
+        rich.TextColumn("{task.fields[rate]}"),
+        rich.TimeElapsedColumn(),
+        rich.TimeRemainingColumn(),
     )
-    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+    with rich.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(name, total=None, rate="")
         begun = time.monotonic()
 
@@ -320,9 +327,8 @@ def split(
     from dataset.splits import SplitConfig
     from dataset.splits import split as run
 
-    parts = numbers(fractions, "--fractions")
     config = common.layer(
-        SplitConfig(), "split", name=name, where=where, fractions=parts, seed=seed
+        SplitConfig(), "split", name=name, where=where, fractions=fractions, seed=seed
     )
     perform(common, "split", run, common.data, config)
 
@@ -407,17 +413,43 @@ def caption(
 @command(AROUND, "earscribe status")
 def status(common: Common) -> None:
     """Show how far each stage has come."""
-    from crawler.ledger import Ledger
-
-    with Ledger(common.data, read_only=True) as ledger:
-        rows = [
-            {"stage": stage, "state": state, "class": error_class, "number": number}
-            for stage, state, error_class, number in ledger.counts()
-        ]
+    names = ("stage", "state", "class", "number")
+    rows = [dict(zip(names, row, strict=True)) for row in stages_so_far(common.data)]
+    if not rows:
+        raise UserError(f"nothing has been run on {common.data} yet: begin with `earscribe crawl`")
     if common.as_json:
         typer.echo(json.dumps(rows))
         return
     show_rows(str(common.data), rows)
+
+
+def stages_so_far(data: Path) -> Iterator[tuple[str, str, str | None, int]]:
+    """Stage, state, class or reason, and number of what there is, stage by stage."""
+    from crawler.ledger import Ledger
+    from dataset.index import PAIRS_NAME, load_pairs
+    from dataset.pairing import count_states
+    from dataset.splits import read_split
+    from model.runs import list_checkpoints, read_config
+
+    with Ledger(data, read_only=True) as ledger:
+        yield from ledger.counts()
+    if (data / PAIRS_NAME).is_file():
+        for state, number in count_states(load_pairs(data / PAIRS_NAME)).items():
+            status, _, why = state.partition(": ")
+            yield "index", status, why or None, number
+    for record in sorted(data.glob("splits/*/split.json")):
+        name = record.parent.name
+        for part, described in read_split(data, name)["parts"].items():
+            yield "split", "ok", f"{name}/{part}", described["rows"]
+    for stage, pattern in (("report", "report.html"), ("export", "*/README.md")):
+        for made in sorted(data.glob(pattern)):
+            yield stage, "ok", str(made.relative_to(data)), 1
+    for settings in sorted(data.glob("runs/*/config.json")):
+        run, steps = settings.parent, read_config(settings).steps
+        done = max((one.step for one in list_checkpoints(run / "checkpoints")), default=0)
+        yield "train", "ok" if done >= steps else "pending", f"{run.name}, of {steps} steps", done
+    for scores in sorted(data.glob("runs/*/scores.json")):
+        yield "evaluate", "ok", scores.parent.name, 1
 
 
 @command(WHOLE, "earscribe demo", data=Path("data/demo-run"))
@@ -441,16 +473,6 @@ def demo(
     if not common.as_json:
         typer.echo(f"Report: {common.data / 'report.html'}")
         typer.echo(f"Run:    {run_folder(common.data, config)}")
-
-
-def numbers(text: str | None, flag: str) -> tuple[float, ...] | None:
-    """Numbers separated by commas; UserError when they are none."""
-    if text is None:
-        return None
-    try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError as error:
-        raise UserError(f"{flag} {text} is not numbers separated by commas: 0.8,0.1,0.1") from error
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The stage: pages -> works.jsonl, articles.jsonl and the page store."""
 
 import logging
+import math
 import signal
 import threading
 from collections import Counter
@@ -12,8 +13,9 @@ from urllib.parse import urlsplit
 
 from crawler.errors import UserError
 from crawler.files import sweep_temporary
-from crawler.items import Article, work_from_dict, write_articles, write_works
-from crawler.ledger import Entry, Ledger, State
+from crawler.items import Article, Work, work_from_dict, write_articles, write_works
+from crawler.ledger import LEDGER_NAME, Entry, Ledger, State, damaged
+from crawler.pagestore import page_path
 from crawler.pipelines import STAGE, TRANSIENT, Desk
 from crawler.summary import Progress, Summary, silent
 from crawler.urls import canonical, is_loopback, page_key
@@ -50,7 +52,7 @@ def crawl(data: Path, config: CrawlConfig, progress: Progress = silent) -> Summa
     wanted = wanted_pages(config)
     with Ledger(data) as ledger:
         sweep_temporary(data)
-        missing = [url for key, url in wanted.items() if is_missing(ledger.entry(STAGE, key))]
+        missing = [url for key, url in wanted.items() if is_missing(data, ledger.entry(STAGE, key))]
         before = len(wanted) - len(missing)
         desk = Desk(
             data,
@@ -66,14 +68,15 @@ def crawl(data: Path, config: CrawlConfig, progress: Progress = silent) -> Summa
 
 
 def _check(config: CrawlConfig) -> None:
-    split = urlsplit(config.site)
-    if split.scheme not in ("http", "https") or not split.hostname or split.path.strip("/"):
+    if not is_site(config.site):
         raise UserError(f"site {config.site!r} is no site: give one like https://www.earsense.org")
     if "{id}" not in config.video_url:
         raise UserError(f"video_url {config.video_url!r} has no {{id}}: say where the id goes")
     for name in ("delay_s", "timeout_s", "retries"):
-        if getattr(config, name) < 0:
-            raise UserError(f"crawl.{name} {getattr(config, name)} is below 0")
+        if not 0 <= getattr(config, name) < math.inf:
+            raise UserError(f"crawl.{name} {getattr(config, name)} is not a number from 0 on")
+    if config.max_pages is not None and config.max_pages < 1:
+        raise UserError(f"crawl.max_pages {config.max_pages} is below 1")
     if is_loopback(config.site):
         return
     if not config.contact:
@@ -85,6 +88,16 @@ def _check(config: CrawlConfig) -> None:
         raise UserError(
             f"crawl.delay_s {config.delay_s} is below {MIN_DELAY_S:g}, the least for {config.site}"
         )
+
+
+def is_site(address: str) -> bool:
+    """Whether an address is a scheme and a host, perhaps with a port, and no more."""
+    try:
+        split = urlsplit(address)
+        place = split.scheme in ("http", "https") and split.hostname and split.port != 0
+        return bool(place) and not (split.path.strip("/") or split.query or split.fragment)
+    except ValueError:  # no port of this number, no host in these brackets
+        return False
 
 
 def wanted_pages(config: CrawlConfig) -> dict[str, str]:
@@ -101,15 +114,18 @@ def _lines(path: Path | None) -> list[str]:
     if path is None:
         return []
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"cannot read the seeds file {path}: {error}") from error
-    return [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+    seeds = (line.strip() for line in lines)
+    return [seed for seed in seeds if seed and not seed.startswith("#")]
 
 
-def is_missing(entry: Entry | None) -> bool:
-    """Whether a page has to be asked for (again)."""
+def is_missing(data: Path, entry: Entry | None) -> bool:
+    """Whether a page has to be asked for (again): it has no end yet, or its body is gone."""
     if entry is None or entry.state is State.PENDING:
+        return True
+    if "sha256" in entry.result and not page_path(data, entry.result["sha256"]).is_file():
         return True
     return entry.state is State.FAILED and entry.error_class in TRANSIENT
 
@@ -160,11 +176,18 @@ def _signals_restored() -> Iterator[None]:
 
 def write_artifacts(data: Path, entries: Mapping[str, Entry]) -> None:
     """Write works.jsonl and articles.jsonl from the ledger: same entries, same bytes."""
-    found = [entry.result for entry in entries.values() if entry.state is State.OK]
-    works = [work_from_dict(result["work"]) for result in found if result["kind"] == "work"]
-    write_works(data / "works.jsonl", works)
-    articles = [Article(**result["article"]) for result in found if result["kind"] == "article"]
-    write_articles(data / "articles.jsonl", articles)
+    found = [_content(data, entry) for entry in entries.values() if entry.state is State.OK]
+    write_works(data / "works.jsonl", [one for one in found if isinstance(one, Work)])
+    write_articles(data / "articles.jsonl", [one for one in found if isinstance(one, Article)])
+
+
+def _content(data: Path, entry: Entry) -> Work | Article:
+    try:
+        if entry.result["kind"] == "work":
+            return work_from_dict(entry.result["work"])
+        return Article(**entry.result["article"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise damaged(data / LEDGER_NAME, STAGE, entry.item, repr(error)) from error
 
 
 def _outcome(entry: Entry | None) -> str:
@@ -184,5 +207,5 @@ def _summary(data: Path, ends: Sequence[Entry | None], taken: int, stopped: str 
         artifact=data / "works.jsonl",
         details={"stopped": stopped} if stopped else {},
         work_done=taken,
-        incomplete=any(is_missing(entry) for entry in ends),
+        incomplete=any(is_missing(data, entry) for entry in ends),
     )

@@ -68,6 +68,14 @@ class Entry:
     updated_s: float = 0.0  # seconds since 1970
 
 
+def damaged(path: Path, stage: str, item: str, why: str) -> UserError:
+    """The error for an entry that this program did not write."""
+    return UserError(
+        f"{path} is damaged at {stage} {item} ({why}): move the ledger away or give another "
+        "folder with --data"
+    )
+
+
 @contextmanager
 def folder_lock(data: Path) -> Iterator[None]:
     """Hold the kernel lock of a data folder; it ends with the process, however that ends.
@@ -125,7 +133,7 @@ class Ledger:
             raise
 
     def _connect(self, read_only: bool) -> sqlite3.Connection:
-        if read_only and not self.path.is_file():
+        if read_only and not (self.path.is_file() and self.path.stat().st_size):
             raise UserError(f"no ledger at {self.path}: nothing has been run on this folder yet")
         address = f"{self.path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
         db = sqlite3.connect(address, uri=True, check_same_thread=False, isolation_level=None)
@@ -144,14 +152,26 @@ class Ledger:
                 db.execute(f"PRAGMA user_version={LEDGER_VERSION}")
         except sqlite3.DatabaseError as error:
             db.close()
-            raise UserError(
-                f"{self.path} is not a ledger ({error}): move it away or give another folder "
-                "with --data"
-            ) from error
+            raise self._unusable(error) from error
         except BaseException:
             db.close()
             raise
         return db
+
+    def _unusable(self, error: sqlite3.DatabaseError) -> UserError:
+        return UserError(
+            f"{self.path} is not a ledger, or cannot be read and written ({error}): mend that, "
+            "move it away or give another folder with --data"
+        )
+
+    @contextmanager
+    def _access(self) -> Iterator[sqlite3.Connection]:
+        """The database for one thread at a time; UserError when it is not as it was made."""
+        with self._guard:
+            try:
+                yield self._db
+            except sqlite3.DatabaseError as error:
+                raise self._unusable(error) from error
 
     def __enter__(self) -> Self:
         return self
@@ -184,16 +204,16 @@ class Ledger:
     ) -> None:
         """Commit the end of one attempt: the item's state now, and a line in its history."""
         now = time.time()
-        with self._guard, self._db:
-            self._db.execute("BEGIN IMMEDIATE")
-            self._db.execute(
+        with self._access() as db, db:
+            db.execute("BEGIN IMMEDIATE")
+            db.execute(
                 "INSERT INTO items VALUES (?, ?, ?, ?, ?, ?, 1, ?) "
                 "ON CONFLICT (stage, item) DO UPDATE SET state=excluded.state, "
                 "error_class=excluded.error_class, message=excluded.message, "
                 "result=excluded.result, attempts=attempts+1, updated_s=excluded.updated_s",
                 (stage, item, state, error_class, message, json.dumps(dict(result or {})), now),
             )
-            self._db.execute(
+            db.execute(
                 "INSERT INTO attempts VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     stage,
@@ -213,35 +233,45 @@ class Ledger:
 
     def entries(self, stage: str, item: str | None = None) -> dict[str, Entry]:
         """Every item of a stage (or the one named) by its key."""
-        query = "SELECT * FROM items WHERE stage = ?" + ("" if item is None else " AND item = ?")
-        with self._guard:
-            rows = self._db.execute(query, (stage,) if item is None else (stage, item)).fetchall()
-        return {
-            row[1]: Entry(
-                stage=row[0],
-                item=row[1],
-                state=State(row[2]),
-                error_class=row[3],
-                message=row[4],
-                result=json.loads(row[5]),
-                attempts=row[6],
-                updated_s=row[7],
+        query = (
+            "SELECT stage, item, state, error_class, message, result, attempts, updated_s "
+            "FROM items WHERE stage = ?" + ("" if item is None else " AND item = ?")
+        )
+        with self._access() as db:
+            rows = db.execute(query, (stage,) if item is None else (stage, item)).fetchall()
+        return {row[1]: self._entry(row) for row in rows}
+
+    def _entry(self, row: tuple[Any, ...]) -> Entry:
+        stage, item, state, error_class, message, result, attempts, updated_s = row
+        try:
+            found = json.loads(result)
+            if not isinstance(found, dict):
+                raise ValueError("its result is no JSON object")
+            return Entry(
+                stage=stage,
+                item=item,
+                state=State(state),
+                error_class=error_class,
+                message=message,
+                result=found,
+                attempts=attempts,
+                updated_s=updated_s,
             )
-            for row in rows
-        }
+        except (TypeError, ValueError) as error:
+            raise damaged(self.path, stage, item, str(error)) from error
 
     def counts(self) -> list[tuple[str, str, str | None, int]]:
         """(stage, state, error class, number of items), sorted."""
-        with self._guard:
-            return self._db.execute(
+        with self._access() as db:
+            return db.execute(
                 "SELECT stage, state, error_class, COUNT(*) FROM items "
                 "GROUP BY stage, state, error_class ORDER BY stage, state, error_class"
             ).fetchall()
 
     def attempts(self, stage: str, item: str) -> list[dict[str, Any]]:
         """The history of one item, oldest first."""
-        with self._guard:
-            rows = self._db.execute(
+        with self._access() as db:
+            rows = db.execute(
                 "SELECT state, error_class, message, started_s, ended_s, tools FROM attempts "
                 "WHERE stage = ? AND item = ? ORDER BY rowid",
                 (stage, item),

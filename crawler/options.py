@@ -2,11 +2,12 @@
 
 import dataclasses
 import difflib
+import math
 import os
 import tomllib
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -38,8 +39,8 @@ def layered(
     """`base` (a frozen dataclass) with the values of [section], EARSCRIBE_SECTION_FIELD and flags.
 
     A nested dataclass field is a sub-table of the file and one more part of the variable's
-    name. A flag of None was not given. UserError for an unknown key or a value of another type,
-    naming what is allowed.
+    name. A flag of None and an empty variable were not given. UserError for an unknown key or a
+    value of another type, naming what is allowed.
     """
     table = (toml or {}).get(section, {})
     if not isinstance(table, Mapping):
@@ -56,6 +57,27 @@ def refuse_unknown_sections(toml: Mapping[str, Any], known: tuple[str, ...]) -> 
     for section in toml:
         if section not in known:
             raise UserError(_unknown("section", section, known))
+
+
+def variables(config: Any, prefix: str = "EARSCRIBE_") -> Iterator[str]:
+    """The names of the variables that are read for a dataclass and those within it."""
+    for item in dataclasses.fields(config):
+        name, current = prefix + item.name.upper(), getattr(config, item.name)
+        if dataclasses.is_dataclass(current):
+            yield from variables(current, name + "_")
+        else:
+            yield name
+
+
+def misspelt(environment: Iterable[str], known: Sequence[str]) -> list[str]:
+    """A line for every EARSCRIBE_* variable that nothing reads."""
+    lines = []
+    for name in sorted(environment):
+        if name.startswith("EARSCRIBE_") and name not in known:
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.85)
+            hint = f": did you mean {near[0]}?" if near else ""
+            lines.append(f"the variable {name} is not read{hint}")
+    return lines
 
 
 def _replaced(config: Config, values: Mapping[str, Any], where: str) -> Config:
@@ -81,7 +103,7 @@ def _from_environment(config: Config, prefix: str, environment: Mapping[str, str
         current = getattr(config, item.name)
         if dataclasses.is_dataclass(current):
             changes[item.name] = _from_environment(current, name + "_", environment)
-        elif name in environment:
+        elif environment.get(name):
             changes[item.name] = _converted(environment[name], kinds[item.name], name)
     return dataclasses.replace(config, **changes)  # type: ignore[type-var]
 
@@ -93,7 +115,7 @@ def _converted(value: Any, kind: Any, where: str) -> Any:
         origin = typing.get_origin(choice) or choice
         arguments = typing.get_args(choice)
         if origin is types.NoneType:
-            if value is None or value == "":
+            if value is None:
                 return None
         elif origin is typing.Literal:
             if value in arguments:
@@ -111,8 +133,10 @@ def _converted(value: Any, kind: Any, where: str) -> Any:
         elif origin in (int, float, Path) and isinstance(value, int | float | str | Path):
             try:
                 number: Any = origin(value)
-            except (TypeError, ValueError):
+            except (TypeError, ValueError, OverflowError):
                 continue
+            if isinstance(number, float) and not math.isfinite(number):
+                raise UserError(f"{where} = {value!r} is not a finite number")
             if origin is not int or number == float(str(value)):
                 return number
         elif origin is str and isinstance(value, str):

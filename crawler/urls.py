@@ -48,7 +48,10 @@ def may_follow(url: str, site: str) -> bool:
 
 def same_site(url: str, site: str) -> bool:
     """Whether two addresses are of one host and port; www., http and https are one."""
-    return _place(urlsplit(url)) == _place(urlsplit(site))
+    try:
+        return _place(urlsplit(url)) == _place(urlsplit(site))
+    except ValueError:  # no port of this number, no host in these brackets
+        return False
 
 
 def is_loopback(url: str) -> bool:

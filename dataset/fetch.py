@@ -3,6 +3,7 @@
 import dataclasses
 import errno
 import logging
+import math
 import threading
 import time
 from collections import defaultdict
@@ -15,7 +16,7 @@ from typing import Any
 from crawler.draining import draining
 from crawler.errors import UserError
 from crawler.files import TEMPORARY_PREFIX, atomic_path, sha256_file, sweep_temporary
-from crawler.ledger import Entry, Ledger, State
+from crawler.ledger import Entry, Ledger, State, damaged
 from crawler.summary import Progress, Summary, silent
 from dataset.audio import (
     CUTTING_VERSION,
@@ -51,6 +52,10 @@ class FetchConfig(SourceConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        for item in dataclasses.fields(self):
+            value = getattr(self, item.name)
+            if isinstance(value, float) and not math.isfinite(value):
+                raise UserError(f"fetch.{item.name} {value} is not a finite number")
         if self.workers < 1:
             raise UserError(f"fetch.workers {self.workers} is below 1")
         if not 0 <= self.min_clip_s < self.max_clip_s:
@@ -86,7 +91,7 @@ class Job:
     key: str  # of the source
     stage: str
     items: Sequence[str]
-    work: Callable[[], Sequence[Outcome]]  # one outcome an item
+    work: Callable[[], Sequence[Outcome]]  # one outcome an item; none: fetch the source again
 
 
 def fingerprint(config: FetchConfig) -> str:
@@ -122,7 +127,7 @@ def fetch(data: Path, config: FetchConfig, progress: Progress = silent) -> Summa
         counts=count_states(rows),
         artifact=data / PAIRS_NAME,
         details={**stage.done, "sources": len(stage.groups), "clips": len(clips)},
-        work_done=stage.done["fetched"] + stage.done["cut"],
+        work_done=stage.done["fetched"] + stage.done["cut"] + (rows != pairs),
         incomplete=any(again(row) for row in rows),
     )
 
@@ -146,8 +151,21 @@ class Fetching:
             if not turned_down(pair):
                 self.groups[source_key(pair)].append(pair)
         self.known = {stage: ledger.entries(stage) for stage in ("source", "cut")}
+        for entries in self.known.values():
+            for entry in entries.values():
+                self.check(entry)
         self.tried: set[tuple[str, str]] = set()
         self.done = {"fetched": 0, "cut": 0, "adopted": 0}
+
+    def check(self, entry: Entry) -> None:
+        """UserError for an entry that cannot be worked with."""
+        lacking = sorted(RESULTS[entry.stage].difference(entry.result))
+        why = f"it lacks {', '.join(lacking)}" if lacking else ""
+        if entry.state is State.FAILED:
+            known = entry.error_class in set(ErrorClass)
+            why = "" if known else f"unknown error class {entry.error_class!r}"
+        if why:
+            raise damaged(self.ledger.path, entry.stage, entry.item, why)
 
     def adopt(self) -> None:
         """Take over whole files that a crash kept from being committed."""
@@ -208,7 +226,8 @@ class Fetching:
         if ("cut", request.item) in self.tried:
             return False
         if entry is not None and entry.state is State.OK:
-            return not (self.data / entry.result["file"]).is_file()
+            file = self.data / entry.result["file"]
+            return not file.is_file() or file.stat().st_size != entry.result.get("num_bytes")
         return entry is None or worth_another(entry)
 
     def request(self, pair: Pair, source: Entry) -> Request | Refusal:
@@ -234,7 +253,7 @@ class Fetching:
         The ledger hears of a file before it is renamed and after it: a crash in between leaves
         a whole file and what is known of it, so that `adopt` can take it over.
         """
-        for item, outcome in zip(job.items, outcomes, strict=True):
+        for item, outcome in zip(job.items, outcomes, strict=bool(outcomes)):
             self.tried.add((job.stage, item))
             if isinstance(outcome, Failed):
                 self.record(job.stage, item, State.FAILED, failure=outcome, started_s=started_s)
@@ -317,6 +336,10 @@ CLIP_COLUMNS = frozenset(
     "num_samples sha256 pcm_md5 silence_head_s silence_tail_s silence_ratio clipping_ratio "
     "dc_offset bandwidth_hz fingerprint".split()
 )
+RESULTS = {  # stage -> what the ledger says of each finished item
+    "source": frozenset(("file", "sha256", "duration_s", "chapters", "description")),
+    "cut": CLIP_COLUMNS | {"file"},
+}
 BLANK: dict[str, Any] = {
     **dict.fromkeys((*CLIP_COLUMNS, "audio", "error_class", "error_message", "filter_reason")),
     "config_fingerprint": None,
@@ -398,13 +421,21 @@ def cut_all(
     config: CutConfig,
     mark: str,
 ) -> list[Outcome]:
-    """Cut the clips of a fetched source under temporary names, and measure each."""
+    """Cut the clips of a fetched source under temporary names, and measure each.
+
+    A source that is not the one that was fetched is removed and gives nothing.
+    """
+    original = data / source["file"]
+    if sha256_file(original) != source["sha256"]:
+        logger.warning("%s is damaged: it is fetched again", original)
+        original.unlink()
+        return []
     folder = data / CLIPS
     folder.mkdir(parents=True, exist_ok=True)
     targets = [folder / f"{TEMPORARY_PREFIX}{item}.{config.codec}" for item in requests]
     spans = [request.span for request in requests.values()]
     try:
-        cuts = cut(data / source["file"], spans, targets, config)
+        cuts = cut(original, spans, targets, config)
         return [
             finish(one, target, source["sha256"], config, mark)
             for one, target in zip(cuts, targets, strict=True)
@@ -428,6 +459,7 @@ def finish(
         "file": f"{CLIPS}/{clip_id[:2]}/{clip_id}.{config.codec}",
         "sample_rate": config.sample_rate,
         "codec": config.codec,
+        "num_bytes": target.stat().st_size,
         **dataclasses.asdict(one),
         **dataclasses.asdict(measure(target)),
     }

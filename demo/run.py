@@ -1,5 +1,6 @@
 """The whole journey on the replica, from its pages to a scored captioner."""
 
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -7,11 +8,15 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from crawler.crawl import CrawlConfig, crawl
+from crawler.errors import UserError
 from crawler.items import read_works
+from crawler.ledger import Ledger
 from crawler.options import layered
 from crawler.summary import Progress, Summary
+from crawler.urls import is_loopback
 from dataset.export import export_hf
 from dataset.fetch import FetchConfig, fetch
 from dataset.pairing import PairConfig, pair
@@ -66,8 +71,10 @@ def journey(data: Path, config: DemoConfig, *, port: int) -> Iterator[tuple[str,
     """The stages in order, each as (name, work to be called with `progress`).
 
     The replica is served while the iterator is alive; the last stage counts its requests. A
-    finished stage does no work again. UserError when the port is taken.
+    finished stage does no work again. UserError when the port is taken or the folder was begun
+    with another site.
     """
+    refuse_another_site(data, port)
     with serve(CORPUS, port=port) as replica:
         yield "crawl", partial(crawl, data, at(config.crawl, replica))
         yield "pair", partial(pair, data, config.pair)
@@ -79,6 +86,20 @@ def journey(data: Path, config: DemoConfig, *, port: int) -> Iterator[tuple[str,
         yield "train", partial(learn, data, config)
         yield "evaluate", partial(score, data, config)
         yield "replica", partial(requests, replica, data)
+
+
+def refuse_another_site(data: Path, port: int) -> None:
+    """UserError when the folder's pages are not of the replica at `port`: so are its recordings."""
+    with Ledger(data) as ledger:
+        urls = [entry.result.get("url") for entry in ledger.entries("page").values()]
+    begun = urlsplit(next(filter(None, urls), ""))
+    if begun.netloc and not is_loopback(begun.geturl()):
+        raise UserError(f"{data} was begun with {begun.netloc}: give another folder with --data")
+    if begun.netloc and begun.port != port:
+        raise UserError(
+            f"{data} was begun with --port {begun.port}: give it again or another folder with "
+            "--data"
+        )
 
 
 def at(config: CrawlConfig, replica: Replica) -> CrawlConfig:
@@ -93,7 +114,11 @@ def run_folder(data: Path, config: DemoConfig) -> Path:
 
 def learn(data: Path, config: DemoConfig, progress: Progress) -> Summary:
     """Train the demo's captioner (torch is imported here, when it is needed)."""
-    complete = finished(data, config.train)
+    try:
+        complete = finished(data, config.train)
+    except UserError as error:  # the demo has no --run
+        there, here = "another name with --run", "another folder with --data"
+        raise UserError(str(error).replace(there, here)) from error
     if complete:
         return complete
     from model.train import train
@@ -111,7 +136,7 @@ def score(data: Path, config: DemoConfig, progress: Progress) -> Summary:
 
 def requests(replica: Replica, data: Path, progress: Progress) -> Summary:
     """What the replica was asked for, by kind of address."""
-    kinds = Counter(request.path.split("/")[1].split("?")[0] for request in replica.requests)
+    kinds = Counter(re.split("[/?]", one.path.lstrip("/"))[0] for one in replica.requests)
     total = sum(kinds.values())
     return Summary(stage="replica", total=total, counts=dict(kinds), artifact=data, work_done=total)
 

@@ -6,9 +6,14 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 import cli
+from crawler.items import write_works
+from crawler.ledger import LEDGER_NAME, Ledger, State
+from crawler.summary import Summary
+from dataset.splits import SplitConfig, split
 
 ROOT = Path(__file__).parent.parent
 HEAVY = {
@@ -103,7 +108,7 @@ def test_a_wrong_configuration_is_one_line(tmp_path: Path, toml: str, line: str)
         (("fetch",), "run `earscribe pair` first"),
         (("validate",), "run `earscribe pair` first"),
         (("split",), "run `earscribe pair` first"),
-        (("split", "--fractions", "a,b"), "--fractions a,b is not numbers"),
+        (("split", "--fractions", "a,b"), "fractions = 'a' is not allowed: give float"),
         (("report",), "run `earscribe pair` first"),
         (("status",), "nothing has been run on this folder yet"),
         (("train", "--preset", "huge"), "no preset 'huge': give one of tiny, paper"),
@@ -119,6 +124,79 @@ def test_what_is_missing_is_told_in_one_line(
     code, _, err = earscribe(*arguments, "--data", tmp_path / "empty")
     assert code == cli.MENDABLE
     assert line in one_line(err)
+
+
+def test_a_ledger_without_items_and_an_empty_one_are_one_line(tmp_path: Path) -> None:
+    Ledger(tmp_path).close()
+    code, _, err = earscribe("status", "--data", tmp_path)
+    assert (code, "nothing has been run" in one_line(err)) == (cli.MENDABLE, True)
+    (tmp_path / LEDGER_NAME).write_bytes(b"")
+    code, _, err = earscribe("status", "--data", tmp_path)
+    assert (code, "nothing has been run" in one_line(err)) == (cli.MENDABLE, True)
+
+
+def test_status_tells_how_far_every_stage_has_come(small_corpus: Path) -> None:
+    with Ledger(small_corpus) as ledger:
+        ledger.record("page", "a", State.OK)
+        ledger.record("source", "b", State.FAILED, error_class="gone")
+    split(small_corpus, SplitConfig(fractions=(0.5, 0.5)))
+    (small_corpus / "report.html").touch()
+    run = small_corpus / "runs" / "short"
+    checkpoint = run / "checkpoints" / "step-000004"
+    checkpoint.mkdir(parents=True)
+    (run / "config.json").write_text(json.dumps({"preset": "tiny", "steps": 8}))
+    (checkpoint / "checkpoint.json").write_text(
+        json.dumps(
+            {"earscribe_checkpoint": 1, "step": 4, "validation_loss": 1.0, "best_loss": 1.0}
+            | {"files": {}}
+        )
+    )
+    code, out, _ = earscribe("status", "--data", small_corpus, "--json")
+    rows = [tuple(row.values()) for row in json.loads(out)]
+    assert code == cli.DONE
+    assert rows[:2] == [("page", "ok", None, 1), ("source", "failed", "gone", 1)]
+    assert ("index", "ok", None, 20) in rows
+    assert ("index", "failed", "gone", 2) in rows
+    assert ("index", "filtered", "too_short", 1) in rows
+    assert sum(number for stage, *_, number in rows if stage == "split") == 20
+    assert ("report", "ok", "report.html", 1) in rows
+    assert rows[-1] == ("train", "pending", "short, of 8 steps", 4)
+    assert earscribe("status", "--data", small_corpus)[0] == cli.DONE
+
+
+def test_a_misspelt_variable_is_named_and_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EARSCRIBE_FETCH_WORKER", "4")
+    monkeypatch.setenv("EARSCRIBE_FETCH_CUT_SAMPLE_RATE", "16000")
+    write_works(tmp_path / "works.jsonl", [])
+    code, _, err = earscribe("pair", "--data", tmp_path)
+    assert code == cli.DONE
+    told = "the variable EARSCRIBE_FETCH_WORKER is not read: did you mean EARSCRIBE_FETCH_WORKERS?"
+    assert told in one_line(err)
+
+
+def test_an_incomplete_stage_says_what_to_do(tmp_path: Path) -> None:
+    summary = Summary(
+        stage="x", total=3, counts={"ok": 1, "pending": 2}, artifact=tmp_path, incomplete=True
+    )
+    seen = CliRunner().invoke(perform_of(summary))
+    assert seen.exit_code == cli.INCOMPLETE
+    assert one_line(seen.stderr) == (
+        "earscribe: x is incomplete, 2 pending: run the same command again"
+    )
+
+
+def perform_of(summary: Summary) -> typer.Typer:
+    """A program that performs one stage, which ends with `summary`."""
+    program = typer.Typer()
+
+    @program.command()
+    def stage() -> None:
+        common = cli.Common(summary.artifact, {}, as_json=True)
+        cli.perform(common, summary.stage, lambda progress: summary)
+
+    return program
 
 
 def test_wrong_usage_is_exit_code_2() -> None:

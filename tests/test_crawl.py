@@ -1,7 +1,9 @@
 """The crawl against the replica: works, faults, refusals, kills. Each crawl has its own process."""
 
 import json
+import math
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,7 +19,7 @@ import pytest
 from crawler.crawl import CrawlConfig, crawl, wanted_pages
 from crawler.errors import LockedError, UserError
 from crawler.items import Work, read_works, work_to_dict
-from crawler.ledger import Ledger, folder_lock
+from crawler.ledger import Ledger, State, folder_lock
 from crawler.pages import WorkPage
 from crawler.pagestore import load_page
 from crawler.pipelines import Fetched, judge, status_class
@@ -260,6 +262,13 @@ LIVE = CrawlConfig(seeds=("X",), contact="https://example.org/crawl")
         (replace(LIVE, site="www.earsense.org"), "www.earsense.org"),
         (replace(LIVE, site="file:///etc"), "file:///etc"),
         (replace(LIVE, site="http://127.0.0.1.example.org", contact=None), "--contact"),
+        (replace(LIVE, site="http://[::1"), "is no site"),
+        (replace(LIVE, site="http://127.0.0.1:99999"), "is no site"),
+        (replace(LIVE, site="https://www.earsense.org/?x=1"), "is no site"),
+        (replace(LIVE, seeds=("http://earsense.org:99999/chamber-music/x/",)), "is not on"),
+        (replace(LIVE, delay_s=math.nan), "delay_s nan"),
+        (replace(LIVE, timeout_s=math.inf), "timeout_s inf"),
+        (replace(LIVE, max_pages=0), "max_pages 0 is below 1"),
         (replace(LIVE, video_url="https://example.org/"), r"\{id\}"),
         (replace(LIVE, timeout_s=-1.0), "timeout_s"),
         (replace(LIVE, seeds=("../etc",)), r"\.\./etc"),
@@ -278,7 +287,9 @@ def test_a_wrong_setting_is_one_line_and_touches_nothing(
 
 def test_seeds_come_from_flags_and_files_each_once(tmp_path: Path) -> None:
     path = tmp_path / "seeds.txt"
-    path.write_text("# mine\nB-Work\n\n  /article/C/ \nhttp://earsense.org/chamber-music/A?ri=3\n")
+    path.write_text(
+        "\ufeff# mine\nB-Work\n\n  # more\n  /article/C/ \nhttp://earsense.org/chamber-music/A?ri=3\n"
+    )
     found = wanted_pages(replace(LIVE, seeds=("A", "A"), seeds_file=path))
     site = "https://www.earsense.org"
     assert found == {
@@ -294,6 +305,30 @@ def test_a_busy_folder_and_one_that_is_not_writable_are_named(tmp_path: Path) ->
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="file/data"):
         crawl(tmp_path / "file" / "data", LIVE)
+
+
+def test_a_page_whose_body_is_gone_is_asked_for_again(replica: Replica, tmp_path: Path) -> None:
+    first = finish(start(replica, tmp_path, WORKS))
+    works = (tmp_path / "works.jsonl").read_bytes()
+    shutil.rmtree(tmp_path / "pages")
+    part = finish(start(replica, tmp_path, WORKS, max_pages=1))
+    assert (part["work_done"], part["incomplete"]) == (1, True)
+    rest = finish(start(replica, tmp_path, WORKS))
+    assert (rest["work_done"], rest["incomplete"]) == (len(WORKS) - 1, False)
+    assert rest["counts"] == first["counts"]
+    assert (tmp_path / "works.jsonl").read_bytes() == works
+    assert finish(start(replica, tmp_path, WORKS))["work_done"] == 0
+
+
+@pytest.mark.parametrize("result", [{}, {"kind": "work"}, {"kind": "work", "work": {"n": 1}}])
+def test_a_page_that_the_ledger_tells_wrong_is_one_line(
+    tmp_path: Path, result: dict[str, Any]
+) -> None:
+    with Ledger(tmp_path) as ledger:
+        ledger.record("page", "X", State.OK, result=result)
+    with pytest.raises(UserError, match="damaged at page X") as told:
+        crawl(tmp_path, LIVE)
+    assert "\n" not in str(told.value)
 
 
 def test_status_classes() -> None:

@@ -2,8 +2,10 @@
 
 import dataclasses
 import json
+import math
 import os
 import signal
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ import dataset.fetch
 from crawler.errors import UserError
 from crawler.files import TEMPORARY_PREFIX
 from crawler.items import Movement, Note, Part, Person, Recording, Work, write_works
-from crawler.ledger import Ledger, State
+from crawler.ledger import LEDGER_NAME, Ledger, State
 from crawler.summary import Summary
 from dataset.audio import CutConfig
 from dataset.fetch import FetchConfig, fetch, fingerprint
@@ -169,7 +171,9 @@ def test_other_settings_cut_again_but_do_not_fetch_again(data: Path, replica: Re
     summary = fetch(data, other)
     assert (summary.details["cut"], len(replica.requests)) == (6, asked)
     assert {row.sample_rate for row in rows(data)} == {8_000}
-    assert fetch(data, CONFIG).work_done == 0, "the first clips are still there"
+    back = fetch(data, CONFIG)
+    assert back.details["cut"] == 0, "the first clips are still there"
+    assert back.work_done == 1, "the index"
 
 
 def test_a_clip_that_vanished_is_cut_again_from_the_kept_source(
@@ -188,6 +192,53 @@ def test_a_clip_that_vanished_is_cut_again_from_the_kept_source(
     summary = fetch(data, CONFIG)
     assert (summary.details["fetched"], summary.details["cut"]) == (1, 1)
     assert (data / "pairs.parquet").read_bytes() == before
+
+
+def test_a_damaged_clip_is_cut_again(data: Path, replica: Replica) -> None:
+    fetch(data, CONFIG)
+    asked = len(replica.requests)
+    clip = next((data / "clips").rglob("*.flac"))
+    body = clip.read_bytes()
+    clip.write_bytes(body[:-100])
+    assert fetch(data, CONFIG).details["cut"] == 1
+    assert clip.read_bytes() == body
+    assert len(replica.requests) == asked
+
+
+@pytest.mark.parametrize("damage", [b"other bytes", b""])
+def test_a_damaged_source_is_fetched_again_once_a_cut_is_needed(
+    data: Path, replica: Replica, damage: bytes
+) -> None:
+    fetch(data, CONFIG)
+    before, asked = (data / "pairs.parquet").read_bytes(), replica.served("/media")
+    for source in (data / "sources").iterdir():
+        source.write_bytes(damage)
+    assert fetch(data, CONFIG).work_done == 0
+    next((data / "clips").rglob("*.flac")).unlink()
+    summary = fetch(data, CONFIG)
+    assert (summary.details["fetched"], summary.details["cut"]) == (1, 1)
+    assert (summary.counts, replica.served("/media")) == ({"ok": 12}, asked + 1)
+    assert (data / "pairs.parquet").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        ("result = '{}'", "it lacks .*file"),
+        ("result = '{'", "ledger.sqlite is damaged at (source|cut) "),
+        ("result = '[]'", "no JSON object"),
+        ("state = 'done'", "'done' is not a valid State"),
+        ("state = 'failed', error_class = 'bad_luck'", "unknown error class 'bad_luck'"),
+    ],
+)
+def test_a_ledger_that_was_tampered_with_is_one_line(data: Path, change: str, line: str) -> None:
+    fetch(data, CONFIG)
+    with sqlite3.connect(data / LEDGER_NAME) as db:
+        db.execute(f"UPDATE items SET {change}")
+    db.close()
+    with pytest.raises(UserError, match=line) as told:
+        fetch(data, CONFIG)
+    assert "\n" not in str(told.value)
 
 
 def test_sources_need_not_be_kept(data: Path) -> None:
@@ -369,6 +420,9 @@ def test_no_index_and_wrong_settings_are_told(tmp_path: Path) -> None:
         FetchConfig(workers=0)
     with pytest.raises(UserError, match=r"min_clip_s 9 is not in 0..max_clip_s"):
         FetchConfig(min_clip_s=9, max_clip_s=5)
+    for setting in ({"timeout_s": math.nan}, {"max_clip_s": math.inf}, {"backoff_s": math.nan}):
+        with pytest.raises(UserError, match="not a finite number"):
+            FetchConfig(**setting)
 
 
 def test_an_empty_index_is_done_at_once(tmp_path: Path) -> None:

@@ -94,6 +94,39 @@ def test_a_folder_that_cannot_be_written_and_one_without_a_ledger(tmp_path: Path
         Ledger(tmp_path, read_only=True)
 
 
+def test_an_empty_file_is_no_ledger_to_read_and_one_to_write(tmp_path: Path) -> None:
+    (tmp_path / LEDGER_NAME).touch()
+    with pytest.raises(UserError, match="nothing has been run"):
+        Ledger(tmp_path, read_only=True)
+    with Ledger(tmp_path) as ledger:
+        assert ledger.counts() == []
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        ("UPDATE items SET result = '{'", "damaged at page a .*--data"),
+        ("UPDATE items SET result = '3'", "damaged at page a .*--data"),
+        ("UPDATE items SET state = 'done'", "damaged at page a .*'done'"),
+        ("ALTER TABLE items RENAME COLUMN result TO found", "no such column: result"),
+        ("DROP TABLE items", "no such table: items"),
+    ],
+)
+def test_a_tampered_ledger_is_told_in_one_line(tmp_path: Path, change: str, line: str) -> None:
+    with Ledger(tmp_path) as ledger:
+        ledger.record("page", "a", State.OK)
+    db = sqlite3.connect(tmp_path / LEDGER_NAME)
+    db.execute(change)
+    db.commit()
+    db.close()
+    with (
+        Ledger(tmp_path, read_only=True) as ledger,
+        pytest.raises(UserError, match=line) as told,
+    ):
+        ledger.entries("page")
+    assert "\n" not in str(told.value)
+
+
 def test_a_damaged_file_is_told_in_one_line(tmp_path: Path) -> None:
     (tmp_path / LEDGER_NAME).write_bytes(b"this is no database" * 100)
     with pytest.raises(UserError, match="not a ledger"):

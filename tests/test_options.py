@@ -7,7 +7,7 @@ from typing import Any, Literal
 import pytest
 
 from crawler.errors import UserError
-from crawler.options import layered, read_toml, refuse_unknown_sections
+from crawler.options import layered, misspelt, read_toml, refuse_unknown_sections, variables
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,10 @@ def test_the_environment_is_read_as_the_field_is_typed(name: str, value: str, re
         ({"workers": 2.5}, "workers = 2.5 is not allowed: give int"),
         ({"workers": True}, "workers = True is not allowed: give int"),
         ({"keep": "maybe"}, "keep = 'maybe' is not allowed: give bool"),
+        ({"delay_s": float("nan")}, "delay_s = nan is not a finite number"),
+        ({"delay_s": "inf"}, "delay_s = 'inf' is not a finite number"),
+        ({"fractions": [0.5, float("nan")]}, "fractions = nan is not a finite number"),
+        ({"workers": float("inf")}, "workers = inf is not allowed: give int"),
         ({"cut": {"codec": "mp3"}}, r"\[fetch.cut\] codec = 'mp3'.*one of flac, wav"),
         ({"cut": {"rate": 1}}, r"\[fetch.cut\]: unknown key 'rate'"),
         ({"cut": 3}, "cut = 3 is not allowed"),
@@ -68,6 +72,24 @@ def test_the_environment_is_read_as_the_field_is_typed(name: str, value: str, re
 def test_a_wrong_setting_is_told_with_what_is_allowed(values: dict[str, Any], line: str) -> None:
     with pytest.raises(UserError, match=line):
         layered(Config(), "fetch", toml={"fetch": values}, environment={})
+
+
+def test_an_empty_variable_is_not_given() -> None:
+    toml = {"fetch": {"workers": 3}}
+    empty = {"EARSCRIBE_FETCH_FOLDER": "", "EARSCRIBE_FETCH_WORKERS": ""}
+    config = layered(Config(), "fetch", toml=toml, environment=empty)
+    assert config == Config(workers=3)
+
+
+def test_a_variable_that_nothing_reads_is_named() -> None:
+    known = [*variables(Config(), "EARSCRIBE_FETCH_"), "EARSCRIBE_DATA"]
+    assert "EARSCRIBE_FETCH_CUT_CODEC" in known
+    assert "EARSCRIBE_FETCH_CUT" not in known
+    given = [*known, "HOME", "EARSCRIBE_FETCH_WORKER", "EARSCRIBE_X"]
+    assert misspelt(given, known) == [
+        "the variable EARSCRIBE_FETCH_WORKER is not read: did you mean EARSCRIBE_FETCH_WORKERS?",
+        "the variable EARSCRIBE_X is not read",
+    ]
 
 
 def test_a_section_that_is_no_table_is_told() -> None:
