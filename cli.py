@@ -187,10 +187,16 @@ def show_rows(title: str, rows: list[dict[str, Any]]) -> None:
     table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
     for column, value in rows[0].items():
         number = isinstance(value, int | float)
-        table.add_column(column, justify="right" if number else "left", overflow="fold")
+        table.add_column(column, justify="right" if number else "left")
     for row in rows:
         table.add_row(*map(shown, row.values()))
-    Console().print(table, markup=False)
+    console = Console()
+    if console.measure(table).minimum <= console.width:
+        console.print(table, markup=False)
+        return
+    typer.echo(title)  # a terminal too narrow for whole words: a line a row
+    for row in rows:
+        typer.echo("  " + ", ".join(f"{key} {shown(value)}" for key, value in row.items()))
 
 
 def shown(value: Any) -> str:
@@ -413,6 +419,8 @@ def caption(
 @command(AROUND, "earscribe status")
 def status(common: Common) -> None:
     """Show how far each stage has come."""
+    from model.status import stages_so_far
+
     names = ("stage", "state", "class", "number")
     rows = [dict(zip(names, row, strict=True)) for row in stages_so_far(common.data)]
     if not rows:
@@ -421,35 +429,6 @@ def status(common: Common) -> None:
         typer.echo(json.dumps(rows))
         return
     show_rows(str(common.data), rows)
-
-
-def stages_so_far(data: Path) -> Iterator[tuple[str, str, str | None, int]]:
-    """Stage, state, class or reason, and number of what there is, stage by stage."""
-    from crawler.ledger import Ledger
-    from dataset.index import PAIRS_NAME, load_pairs
-    from dataset.pairing import count_states
-    from dataset.splits import read_split
-    from model.runs import list_checkpoints, read_config
-
-    with Ledger(data, read_only=True) as ledger:
-        yield from ledger.counts()
-    if (data / PAIRS_NAME).is_file():
-        for state, number in count_states(load_pairs(data / PAIRS_NAME)).items():
-            status, _, why = state.partition(": ")
-            yield "index", status, why or None, number
-    for record in sorted(data.glob("splits/*/split.json")):
-        name = record.parent.name
-        for part, described in read_split(data, name)["parts"].items():
-            yield "split", "ok", f"{name}/{part}", described["rows"]
-    for stage, pattern in (("report", "report.html"), ("export", "*/README.md")):
-        for made in sorted(data.glob(pattern)):
-            yield stage, "ok", str(made.relative_to(data)), 1
-    for settings in sorted(data.glob("runs/*/config.json")):
-        run, steps = settings.parent, read_config(settings).steps
-        done = max((one.step for one in list_checkpoints(run / "checkpoints")), default=0)
-        yield "train", "ok" if done >= steps else "pending", f"{run.name}, of {steps} steps", done
-    for scores in sorted(data.glob("runs/*/scores.json")):
-        yield "evaluate", "ok", scores.parent.name, 1
 
 
 @command(WHOLE, "earscribe demo", data=Path("data/demo-run"))

@@ -20,7 +20,7 @@ dataset.audio dataset.bounds dataset.fetch dataset.splits dataset.validate datas
 dataset.report dataset.export
 model.config model.torchaudio_import model.features model.tokenizer model.similarity
 model.network model.losses model.momentum model.examples model.objective model.runs
-model.checkpoint model.generate model.metrics model.controls model.train model.evaluate
+model.checkpoint model.generate model.metrics model.controls model.train model.evaluate model.status
 demo.render demo.markup demo.site demo.run
 cli
 """.split()
