@@ -191,7 +191,7 @@ def show_rows(title: str, rows: list[dict[str, Any]]) -> None:
     for row in rows:
         table.add_row(*map(shown, row.values()))
     console = Console()
-    if console.measure(table).minimum <= console.width:
+    if Console(width=1000).measure(table).minimum <= console.width:
         console.print(table, markup=False)
         return
     typer.echo(title)  # a terminal too narrow for whole words: a line a row
