@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from safetensors import SafetensorError, safe_open
+
 from crawler.errors import SchemaVersionError, UserError
 from crawler.files import TEMPORARY_PREFIX, sha256_file, write_atomic
 from crawler.options import layered
@@ -26,7 +28,7 @@ CHECKPOINT_VERSION = 1
 NAME = re.compile(r"step-\d{6,}")
 KEPT = 2  # the newest ones; the best is kept besides
 PICKLED_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle")
-PICKLED_HEADS = (b"\x80", b"PK")  # of a pickle, of torch's archive of pickles
+PICKLED_HEADS = (b"\x80", b"PK")  # of a pickle, of torch's archive; safetensors are parsed
 
 Which = Literal["best", "last"]
 
@@ -147,7 +149,18 @@ def read_checkpoint(folder: Path) -> Checkpoint:
 
 
 def refuse_pickle(path: Path) -> None:
-    """UserError for a file that could hold pickled code."""
+    """UserError for a file that could hold pickled code, or is named safetensors and is none.
+
+    A safetensors file may begin with any byte (the length of its header), so it is parsed.
+    """
+    if path.suffix == ".safetensors":
+        try:
+            with safe_open(path, framework="numpy"):
+                return
+        except SafetensorError as error:
+            raise UserError(
+                f"{path} is no safetensors file ({error}): it is damaged, or may hold pickled code"
+            ) from error
     with path.open("rb") as body:
         pickled = path.suffix in PICKLED_SUFFIXES or body.read(2).startswith(PICKLED_HEADS)
     if pickled:

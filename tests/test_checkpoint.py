@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from crawler.errors import SchemaVersionError, UserError
+from crawler.files import sha256_file
 from model.checkpoint import (
     load_network,
     load_trainer,
@@ -156,6 +157,22 @@ def test_pickled_code_is_refused_and_never_run(tmp_path: Path, name: str, archiv
     with pytest.raises(UserError, match="pickled code"):
         load_network(find_checkpoint(tmp_path, "last"))
     assert not (tmp_path / "boom").exists()
+
+
+@pytest.mark.parametrize("head", [b"\x80", b"PK"])
+def test_weights_that_begin_like_a_pickle_are_still_weights(tmp_path: Path, head: bytes) -> None:
+    """A safetensors file begins with the length of its header, which may be any number."""
+    checkpoint = save(tmp_path, 1)
+    path = checkpoint.folder / "model.safetensors"
+    body = path.read_bytes()
+    old = int.from_bytes(body[:8], "little")
+    size = int.from_bytes(head.ljust(2, b"\1"), "little")  # a header filled up with blanks
+    path.write_bytes(size.to_bytes(8, "little") + body[8 : 8 + old].ljust(size) + body[8 + old :])
+    assert path.read_bytes().startswith(head)
+    about = checkpoint.folder / "checkpoint.json"
+    digest = checkpoint.files["model.safetensors"]
+    about.write_text(about.read_text().replace(digest, sha256_file(path)))
+    load_weights(nn.Linear(2, 3), find_checkpoint(tmp_path, "last"))
 
 
 def test_another_version_is_told(tmp_path: Path) -> None:
