@@ -91,7 +91,7 @@ class LossConfig:
     momentum: float = 0.999  # of the momentum encoder
     text_gradient: bool = True  # batch form: let the loss move the text side too
     token_noise: float = 0.15  # share of tokens masked in the text to be reconstructed
-    released_behaviour: bool = False  # queue form: leave the anchor in its own group
+    released_behaviour: bool = False  # queue form: leave the anchor and its kin in its group
 
     def __post_init__(self) -> None:
         require(

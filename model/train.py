@@ -97,7 +97,9 @@ def train(
         optimizer = make_optimizer(network, config)
         if last:
             load_weights(network, last)
-        memory = Memory(network, captions, config, folder) if needs_memory(config.loss) else None
+        memory = None
+        if needs_memory(config.loss):
+            memory = Memory(network, captions, training.kin, config, folder)
         if last:
             restore_trainer(load_trainer(last), optimizer, network, memory)
 
