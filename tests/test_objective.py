@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sacrebleu
@@ -25,9 +26,14 @@ CAPTIONS = [
     "The viola answers alone.",
 ]
 STRANGERS = torch.arange(len(CAPTIONS))[:, None].expand(-1, 2)  # no clip, no caption in common
-OFF = LossConfig(
-    caption=0, text_reconstruction=0, music_reconstruction=0, alignment=0, topology=0, group_size=3
+OFF = dict.fromkeys(
+    ("caption", "text_reconstruction", "music_reconstruction", "alignment", "topology"), 0.0
 )
+
+
+def only(**settings: Any) -> LossConfig:
+    """The losses given a weight and no other; groups of 3 unless said otherwise."""
+    return LossConfig(**{**OFF, "group_size": 3, **settings})
 
 
 @pytest.fixture
@@ -56,7 +62,7 @@ def losses_of(network: Captioner, weights: LossConfig, memory: Memory | None = N
     "name", ["caption", "text_reconstruction", "music_reconstruction", "alignment"]
 )
 def test_a_loss_is_computed_only_where_it_has_a_weight(network: Captioner, name: str) -> None:
-    assert losses_of(network, dataclasses.replace(OFF, **{name: 1.0})) == {name}
+    assert losses_of(network, only(**{name: 1.0})) == {name}
 
 
 @pytest.mark.parametrize(
@@ -66,7 +72,7 @@ def test_a_loss_is_computed_only_where_it_has_a_weight(network: Captioner, name:
 def test_topology_moves_the_sides_it_should(
     network: Captioner, form: str, moved: set[str], tmp_path: Path
 ) -> None:
-    weights = dataclasses.replace(OFF, topology=2.0, topology_form=form)
+    weights = only(topology=2.0, topology_form=form)
     config = dataclasses.replace(SMALL, loss=weights)
     memory = None
     if needs_memory(weights):
@@ -89,7 +95,7 @@ def test_the_queue_form_equals_loops_over_the_items_seen(
     network: Captioner, tmp_path: Path
 ) -> None:
     """Music and texts of a group belong to the same items, and the anchor is not among them."""
-    config = dataclasses.replace(SMALL, loss=dataclasses.replace(OFF, topology=1.0, tau=5.0))
+    config = dataclasses.replace(SMALL, loss=only(topology=1.0, tau=5.0))
     memory = Memory(network, CAPTIONS, STRANGERS, config, tmp_path)
     spectrogram = Spectrogram(SMALL.features)
     seen: dict[int, torch.Tensor] = {}  # item -> newest embedding, oldest first
@@ -123,7 +129,7 @@ def test_no_target_exceeds_what_the_other_texts_give(
     network: Captioner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, released: bool
 ) -> None:
     """Only the released behaviour lets a text of the anchor's clip or an equal one drown all."""
-    weights = dataclasses.replace(OFF, topology=1.0, group_size=6, released_behaviour=released)
+    weights = only(topology=1.0, group_size=6, released_behaviour=released)
     config = dataclasses.replace(SMALL, loss=weights)
     memory = Memory(network, TWIN_CAPTIONS, TWINS, config, tmp_path)
     seen: list[torch.Tensor] = []
@@ -158,7 +164,7 @@ def test_no_target_exceeds_what_the_other_texts_give(
 
 def test_the_batch_form_leaves_kin_out(network: Captioner) -> None:
     """Rows that share a clip or a text stand to the strangers alone, as loops over them say."""
-    weights = dataclasses.replace(OFF, topology=1.0, topology_form="batch", divergence="kl")
+    weights = only(topology=1.0, topology_form="batch", divergence="kl")
     some = dataclasses.replace(batch([0, 1, 2, 3, 4, 5]), kin=TWINS)
     spectrogram = Spectrogram(SMALL.features)
     loss = batch_losses(network, spectrogram, some, weights, None, 1)["topology"]
