@@ -38,6 +38,13 @@ class Form(StrEnum):
     HF = "hf"  # parquet shards that Hugging Face datasets load
 
 
+class Which(StrEnum):
+    """The checkpoint of a run."""
+
+    BEST = "best"  # by validation loss
+    LAST = "last"
+
+
 app = typer.Typer(
     name="earscribe",
     help="Build music-text datasets from the web and train a captioner on them.",
@@ -389,13 +396,23 @@ def evaluate(
     common: Common,
     run: Annotated[Path, typer.Option(help="The folder of the run.")],
     part: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
+    checkpoint: Annotated[Which, typer.Option(help="Which of the run's checkpoints.")] = Which.BEST,
 ) -> None:
     """Score a run beside its controls: scores.json and captions.jsonl in the run's folder."""
     from model.config import GenerateConfig
     from model.evaluate import evaluate as go
 
     generate = common.layer(GenerateConfig(), "generate")
-    perform(common, "evaluate", go, common.data, run, part=part, generate=generate)
+    perform(
+        common,
+        "evaluate",
+        go,
+        common.data,
+        run,
+        part=part,
+        checkpoint=checkpoint.value,
+        generate=generate,
+    )
 
 
 @command(STAGES, "earscribe caption quartet.webm --run data/corpus/runs/tiny")
@@ -404,12 +421,14 @@ def caption(
     file: Annotated[Path, typer.Argument(help="Any audio file.")],
     run: Annotated[Path, typer.Option(help="The folder of the run.")],
     method: Annotated[str | None, typer.Option(help="greedy, beam or nucleus.")] = None,
+    checkpoint: Annotated[Which, typer.Option(help="Which of the run's checkpoints.")] = Which.BEST,
 ) -> None:
     """Say in words what a recording sounds like."""
     from model.config import GenerateConfig
     from model.generate import caption as go
 
-    made = go(file, run, common.layer(GenerateConfig(), "generate", method=method))
+    generate = common.layer(GenerateConfig(), "generate", method=method)
+    made = go(file, run, generate, checkpoint=checkpoint.value)
     typer.echo(json.dumps(dataclasses.asdict(made)) if common.as_json else made.text)
 
 

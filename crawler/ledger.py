@@ -77,19 +77,19 @@ def damaged(path: Path, stage: str, item: str, why: str) -> UserError:
 
 
 @contextmanager
-def folder_lock(data: Path) -> Iterator[None]:
-    """Hold the kernel lock of a data folder; it ends with the process, however that ends.
+def folder_lock(data: Path, flag: str = "--data") -> Iterator[None]:
+    """Hold the kernel lock of a folder, given by `flag`; it ends with the process, however.
 
     Raises LockedError when another process holds it, UserError when the folder is not writable.
     """
-    lock = open_lock(data)
+    lock = open_lock(data, flag)
     try:
         yield
     finally:
         lock.close()
 
 
-def open_lock(data: Path) -> IO[str]:
+def open_lock(data: Path, flag: str = "--data") -> IO[str]:
     """Take the lock of `folder_lock` and return the open file that carries it."""
     try:
         data.mkdir(parents=True, exist_ok=True)
@@ -97,7 +97,7 @@ def open_lock(data: Path) -> IO[str]:
     except OSError as error:
         raise UserError(
             f"cannot write to the data folder {data} ({error.strerror}): "
-            "give a writable one with --data"
+            f"give a writable one with {flag}"
         ) from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -107,7 +107,7 @@ def open_lock(data: Path) -> IO[str]:
         lock.close()
         raise LockedError(
             f"another run (process {holder}) is working on {data}: wait for it or give another "
-            "folder with --data"
+            f"folder with {flag}"
         ) from error
     lock.truncate(0)
     lock.write(str(os.getpid()))

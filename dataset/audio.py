@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import av
 import numpy as np
@@ -33,6 +33,7 @@ SPECTRUM_LENGTH = 4096  # samples of one spectrum of the bandwidth
 SPECTRUM_BATCH = 256  # spectra at a time: bounds the memory
 BANDWIDTH_SHARE = 0.99  # of the energy
 TRUNCATED_S = 1.0  # a file that ends this much before its declared length is truncated
+LOUDEST = 64.0  # floating-point samples beyond are no sound: full scale is 1
 SEEK_EARLY_S = 1.0  # decode from here on and drop by timestamps: Opus needs 80 ms
 QUIETEST_LUFS = -70.0  # the gate of EBU R128: at or below, there is no loudness
 
@@ -112,7 +113,8 @@ class AudioError(Exception):
 def opened(path: Path) -> Iterator[tuple[InputContainer, AudioStream]]:
     """A media file and its first audio stream; FFmpeg's refusals become AudioError."""
     try:
-        with av.open(path, mode="r") as container:
+        address = f"file:{path.absolute()}"  # or FFmpeg takes a colon for the end of a protocol
+        with av.open(address, mode="r") as container:
             if not container.streams.audio:
                 raise AudioError(ErrorClass.NO_AUDIO, f"{path.name} has no audio stream")
             yield container, container.streams.audio[0]
@@ -150,13 +152,25 @@ def resampled(
 def frames(
     container: InputContainer, stream: AudioStream, from_s: float = 0.0
 ) -> Iterator[AudioFrame]:
-    """Decoded frames, after a seek to before `from_s` where one is worth it."""
+    """Decoded frames, after a seek to before `from_s` where one is worth it.
+
+    AudioError (not_media) for samples that are no numbers or beyond all sound: 16 bits would hide
+    them.
+    """
     if from_s > SEEK_EARLY_S:
         target = from_s - SEEK_EARLY_S + zero_s(container)
         container.seek(int(target * av.time_base))
     for frame in container.decode(stream):
         if frame.samples:
+            refuse_no_sound(np.asarray(frame.to_ndarray()), Path(container.name).name)
             yield frame
+
+
+def refuse_no_sound(samples: NDArray[Any], name: str) -> None:
+    """AudioError (not_media) when floating-point samples are not finite or beyond LOUDEST."""
+    if samples.dtype.kind == "f" and samples.size and not np.abs(samples).max() <= LOUDEST:
+        message = f"{name} has samples that are no numbers or beyond {LOUDEST:g} of full scale"
+        raise AudioError(ErrorClass.NOT_MEDIA, message)
 
 
 def frame_s(container: InputContainer, frame: AudioFrame) -> float:
@@ -173,10 +187,6 @@ def probe(path: Path) -> Probe:
     with opened(path) as (container, stream):
         seconds = 0.0
         for frame in frames(container, stream):
-            array = np.asarray(frame.to_ndarray())
-            if array.dtype.kind == "f" and not np.isfinite(array).all():
-                message = f"{path.name} has samples that are no numbers"
-                raise AudioError(ErrorClass.NOT_MEDIA, message)
             seconds += frame.samples / frame.sample_rate
         if not seconds:
             raise AudioError(ErrorClass.NO_AUDIO, f"{path.name} decodes to no sample")
@@ -402,7 +412,7 @@ def load_segment(
     """A stretch of any media file as mono samples in -1..1: (num_samples,), float32.
 
     `duration_s=None` reads to the end; what lies beyond it is left out. Raises UserError for a
-    missing file, AudioError for one that does not decode or has nothing there.
+    missing file, AudioError for one that does not decode, has nothing there or is no sound.
     """
     first = round(start_s * sample_rate)
     stop = None if duration_s is None else first + round(duration_s * sample_rate)
@@ -429,6 +439,7 @@ def read_clip(
             samples = file.read(frames_left, dtype="float32", always_2d=True)
     except sf.LibsndfileError as error:
         raise AudioError(ErrorClass.NOT_MEDIA, f"{path.name}: {error}") from error
+    refuse_no_sound(samples, path.name)
     mono: NDArray[np.float32] = samples.mean(axis=1)
     return mono
 

@@ -11,9 +11,10 @@ Nothing is ever unpickled. A folder appears under its name only when all of it i
 
 import json
 import os
-import tempfile
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -28,6 +29,7 @@ from model.runs import (
     CHECKPOINT_VERSION,
     Checkpoint,
     config_to_json,
+    discard,
     prune,
     read_checkpoint,
     read_config,
@@ -46,32 +48,47 @@ def save_checkpoint(
     validation_loss: float | None,
     best_loss: float | None,
 ) -> Checkpoint:
-    """Write `folder`/step-XXXXXX whole, then remove those that are neither new nor best."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write `folder`/step-XXXXXX whole, then remove those that are neither new nor best.
+
+    UserError when the disk takes no more: the older checkpoints are untouched then.
+    """
     final = folder / f"step-{step:06d}"
-    temporary = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=folder))
-    (temporary / "config.json").write_text(json.dumps(config_to_json(config), indent=1))
-    tokenizer.save(temporary / "tokenizer.json")
-    save_file(weights_of(network), temporary / "model.safetensors")
-    save_file(dict(trainer), temporary / "trainer.safetensors")
+    temporary = folder / f"{TEMPORARY_PREFIX}new-{final.name}"
     about = {
         "earscribe_checkpoint": CHECKPOINT_VERSION,
         "step": step,
         "validation_loss": validation_loss,
         "best_loss": best_loss,
-        "files": {path.name: sha256_file(path) for path in sorted(temporary.iterdir())},
     }
-    (temporary / "checkpoint.json").write_text(json.dumps(about, indent=1))
-    for path in temporary.iterdir():
+    try:
+        temporary.mkdir(parents=True)
+        (temporary / "config.json").write_text(json.dumps(config_to_json(config), indent=1))
+        tokenizer.save(temporary / "tokenizer.json")
+        save_file(weights_of(network), temporary / "model.safetensors")
+        save_file(dict(trainer), temporary / "trainer.safetensors")
+        seal(temporary, about)
+        if final.exists():  # a damaged one, or a stray
+            discard(final)
+        temporary.replace(final)
+        fsync_folder(folder)
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise UserError(
+            f"cannot write the checkpoint {final} ({error}): make room and train on"
+        ) from error
+    prune(folder)
+    return read_checkpoint(final)
+
+
+def seal(folder: Path, about: Mapping[str, Any]) -> None:
+    """Add checkpoint.json with the hashes of the other files, and bring all to the disk."""
+    files = {path.name: sha256_file(path) for path in sorted(folder.iterdir())}
+    (folder / "checkpoint.json").write_text(json.dumps({**about, "files": files}, indent=1))
+    for path in folder.iterdir():
         path.chmod(0o644)
         with path.open("rb") as written:
             os.fsync(written.fileno())
-    fsync_folder(temporary)
-    temporary.chmod(0o755)
-    temporary.replace(final)
     fsync_folder(folder)
-    prune(folder)
-    return read_checkpoint(final)
 
 
 def load_network(checkpoint: Checkpoint) -> tuple[TrainConfig, Tokenizer, Captioner]:

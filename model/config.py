@@ -1,15 +1,37 @@
 """The settings of features, network, losses, training and generation, and the presets."""
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 from crawler.errors import UserError
+
+ABOVE_0 = math.ulp(0.0)  # the least number above 0
+BELOW_1 = math.nextafter(1.0, 0.0)
 
 
 def require(condition: bool, message: str) -> None:
     """UserError with `message` (what was given, what is allowed) unless `condition`."""
     if not condition:
         raise UserError(message)
+
+
+def require_within(
+    section: str, config: object, bounds: Mapping[str, tuple[float, float | None]]
+) -> None:
+    """UserError for the first field that is not in low..high (None: no end); a tuple's every value.
+
+    What is not finite is in no range.
+    """
+    for name, (low, high) in bounds.items():
+        given = getattr(config, name)
+        for value in given if isinstance(given, tuple) else (given,):
+            allowed = f"{low:g} or above" if high is None else f"in {low:g}..{high:g}"
+            require(
+                math.isfinite(value) and low <= value and (high is None or value <= high),
+                f"{section}.{name} {value} is not allowed: give a number {allowed}",
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,8 +45,11 @@ class FeatureConfig:
     log: bool = False  # log(1 + power) instead of power
 
     def __post_init__(self) -> None:
-        for name in ("sample_rate", "n_fft", "hop_length"):
-            require(getattr(self, name) >= 1, f"features.{name} {getattr(self, name)} is below 1")
+        require_within(
+            "features",
+            self,
+            {"sample_rate": (1, None), "n_fft": (2, None), "hop_length": (1, None)},
+        )
         require(
             self.hop_length <= self.n_fft,
             f"features.hop_length {self.hop_length} is above features.n_fft {self.n_fft}",
@@ -67,6 +92,20 @@ class ModelConfig:
             f"{len(self.channels)}, {len(self.strides_frequency)} and {len(self.strides_time)} "
             "values: give as many of each",
         )
+        require(bool(self.channels), "model.channels is empty: give one layer or more")
+        sizes = (
+            "channels strides_frequency strides_time d_model num_heads query_heads d_feedforward "
+            "music_layers text_layers num_codes max_steps vocab_size"
+        )
+        require_within(
+            "model",
+            self,
+            {
+                **dict.fromkeys(sizes.split(), (1, None)),
+                "max_tokens": (3, None),  # [BOS], a token, [EOS]
+                "dropout": (0, BELOW_1),
+            },
+        )
         for name in ("num_heads", "query_heads"):
             require(
                 self.d_model % getattr(self, name) == 0,
@@ -91,7 +130,7 @@ class LossConfig:
     momentum: float = 0.999  # of the momentum encoder
     text_gradient: bool = True  # batch form: let the loss move the text side too
     token_noise: float = 0.15  # share of tokens masked in the text to be reconstructed
-    released_behaviour: bool = False  # queue form: leave the anchor in its own group
+    released_behaviour: bool = False  # queue form: leave the anchor and its kin in its group
 
     def __post_init__(self) -> None:
         require(
@@ -99,10 +138,21 @@ class LossConfig:
             f"loss.divergence {self.divergence!r} does not go with topology_form 'batch': "
             "give mse or kl",
         )
-        require(0.0 <= self.momentum < 1.0, f"loss.momentum {self.momentum} is not in [0, 1)")
-        require(self.group_size >= 2, f"loss.group_size {self.group_size} is below 2")
+        weights = "caption text_reconstruction music_reconstruction alignment topology".split()
+        require_within(
+            "loss",
+            self,
+            {
+                **dict.fromkeys(weights, (0, None)),
+                "group_size": (2, None),
+                "tau": (ABOVE_0, None),
+                "momentum": (0, BELOW_1),
+                "token_noise": (0, BELOW_1),
+            },
+        )
         require(
-            0.0 <= self.token_noise < 1.0, f"loss.token_noise {self.token_noise} is not in [0, 1)"
+            any(getattr(self, name) for name in weights),
+            f"loss.{', '.join(weights)} are all 0: give one of them a weight",
         )
 
 
@@ -129,10 +179,17 @@ class TrainConfig:
     loss: LossConfig = field(default_factory=LossConfig)
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "checkpoint_every", "validate_every", "log_every"):
-            require(getattr(self, name) >= 1, f"train.{name} {getattr(self, name)} is below 1")
-        require(self.seed >= 0, f"train.seed {self.seed} is below 0")
-        require(self.crop_s > 0, f"train.crop_s {self.crop_s} is not above 0")
+        counts = "steps batch_size checkpoint_every validate_every log_every"
+        require_within(
+            "train",
+            self,
+            {
+                **dict.fromkeys(counts.split(), (1, None)),
+                **dict.fromkeys(("seed", "warmup_steps", "threads", "weight_decay"), (0, None)),
+                **dict.fromkeys(("learning_rate", "clip_norm"), (ABOVE_0, None)),
+                "crop_s": (self.features.n_fft / self.features.sample_rate, None),  # one frame
+            },
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,10 +204,17 @@ class GenerateConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        require(self.num_beams >= 1, f"generate.num_beams {self.num_beams} is below 1")
-        require(0.0 < self.top_p <= 1.0, f"generate.top_p {self.top_p} is not in (0, 1]")
-        require(self.temperature > 0.0, f"generate.temperature {self.temperature} is not above 0")
-        require(self.max_tokens >= 2, f"generate.max_tokens {self.max_tokens} is below 2")
+        require_within(
+            "generate",
+            self,
+            {
+                "num_beams": (1, None),
+                "top_p": (ABOVE_0, 1),
+                "temperature": (ABOVE_0, None),
+                "max_tokens": (2, None),
+                "seed": (0, None),
+            },
+        )
 
 
 PRESETS = {

@@ -30,7 +30,14 @@ from model.controls import (
     random_training_texts,
     same_movement_texts,
 )
-from model.runs import Checkpoint, Which, find_checkpoint, read_config
+from model.runs import (
+    Checkpoint,
+    Which,
+    find_checkpoint,
+    read_config,
+    read_run_split,
+    refuse_no_run,
+)
 
 if TYPE_CHECKING:  # torch and the scorers are imported where they work: a second time none does
     from model.generate import TrainedCaptioner
@@ -66,30 +73,63 @@ def evaluate(
 ) -> Summary:
     """Caption the clips of a split part and score them; a second time nothing is done.
 
-    UserError when the run, the split or every clip is missing. A clip that cannot be read is
-    counted and listed, and no score counts it.
+    UserError when the run, the split or every clip is missing, and when the run learned from
+    another training part than the split's, for then it may know the clips. A clip that cannot be
+    read is counted and listed, and no score counts it.
     """
     generate = generate or GenerateConfig()
-    found = find_checkpoint(run, checkpoint)
-    split = read_config(found.verified("config.json")).split
-    clips = clips_of(data, load_split(data, split, part))
-    training = load_split(data, split, "train")
-    about = evaluated(data / SPLITS_NAME / split, found, part, generate)
-    with folder_lock(run):
-        kept = kept_report(run, part, about)
+    refuse_no_run(run)
+    with folder_lock(run, "--run"):
+        found = find_checkpoint(run, checkpoint)
+        split = read_config(found.verified("config.json")).split
+        training = load_split(data, split, "train")
+        pairs = load_split(data, split, part)
+        refuse_known(data, run, split, part, pairs, training)
+        clips = clips_of(data, pairs)
+        about = evaluated(data / SPLITS_NAME / split, found, part, generate)
+        kept = kept_summary(run, part, len(clips), about)
         if kept is not None:
-            return summary(run, part, len(clips), kept, work_done=0)
-        from model.generate import load_captioner
+            return kept
+        from model.generate import captioner_of
 
-        captioner = load_captioner(run, checkpoint)
+        captioner = captioner_of(found)
         heard, hypotheses, failed = caption_clips(captioner, clips, generate, progress)
         if not heard:
-            raise UserError(f"none of the {len(clips)} clips of {part} could be read: {failed}")
+            first = next(iter(failed.values()))
+            raise UserError(
+                f"none of the {len(clips)} clips of part {part} could be read, the first because: "
+                f"{first}"
+            )
         report = {**about, "failed": failed, **score_report(heard, hypotheses, training)}
         write_captions(run / file_name("captions", part, "jsonl"), heard, hypotheses)
         body = json.dumps(report, ensure_ascii=False, indent=1)
         write_atomic(run / file_name("scores", part, "json"), body.encode())
         return summary(run, part, len(clips), report, work_done=len(heard))
+
+
+def refuse_known(
+    data: Path,
+    run: Path,
+    split: str,
+    part: Part,
+    pairs: Sequence[Pair],
+    training: Sequence[Pair],
+) -> None:
+    """UserError when the clips are none, or the run was, or may have been, trained on them."""
+    if not pairs:
+        raise UserError(f"part {part} of split {split!r} is empty: make the split anew")
+    learned = read_run_split(run).get("train_sha256")
+    if learned != sha256_file(data / SPLITS_NAME / split / "train.parquet"):
+        raise UserError(
+            f"run {run} was trained on another content of split {split!r} than is in {data}, so "
+            "that it may know these clips: give its own --data or train anew with another --run"
+        )
+    known = {pair.clip_id for pair in pairs} & {pair.clip_id for pair in training}
+    if known and part != "train":
+        raise UserError(
+            f"{len(known)} clips of part {part}, for example {min(map(str, known))}, are in the "
+            f"training part of split {split!r} too: make the split anew"
+        )
 
 
 def clips_of(data: Path, pairs: Sequence[Pair]) -> list[ScoredClip]:
@@ -130,15 +170,16 @@ def evaluated(
     return {**about, "fingerprint": stable_id(about)}
 
 
-def kept_report(run: Path, part: Part, about: dict[str, Any]) -> dict[str, Any] | None:
-    """The scores of the very same evaluation if they are there and no clip failed."""
+def kept_summary(run: Path, part: Part, num_clips: int, about: dict[str, Any]) -> Summary | None:
+    """That of the very same evaluation if it is there, whole, and no clip failed."""
     try:
         kept = json.loads((run / file_name("scores", part, "json")).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        same = kept["fingerprint"] == about["fingerprint"] and not kept["failed"]
+        made = summary(run, part, num_clips, kept, work_done=0)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):  # none, or damaged
         return None
     captions = run / file_name("captions", part, "jsonl")
-    same = kept.get("fingerprint") == about["fingerprint"] and not kept["failed"]
-    return kept if same and captions.is_file() else None
+    return made if same and captions.is_file() else None
 
 
 def caption_clips(
@@ -193,7 +234,8 @@ def score_report(
     }
     drop = None
     if size > 1:  # one clip alone has no other's audio to be given
-        # A caption depends on its audio alone: swapping the audio swaps the captions.
+        # A caption depends on its audio alone (see `generate_captions`), whatever the method:
+        # swapping the audio swaps the captions.
         swaps = [[hypotheses[other] for other in audio_swap(size, s)] for s in seeds]
         rows["audio swapped"] = mean_of(swaps)
         drop = {k: rows["captioner"][k] - rows["audio swapped"][k] for k in rows["captioner"]}

@@ -31,6 +31,7 @@ class Batch:
     tokens: Tensor  # (B, L) with [BOS] and [EOS], [PAD] where token_mask is False
     token_mask: Tensor  # (B, L) bool
     items: Tensor  # (B,) places of the pairs in their split
+    kin: Tensor  # (B, 2) the number of each one's clip and of its caption
 
 
 class PairDataset:
@@ -54,6 +55,7 @@ class PairDataset:
         self.tokens = [
             torch.tensor(tokenizer.encode(pair.caption, config.model.max_tokens)) for pair in pairs
         ]
+        self.kin = kin_of(pairs)  # (n, 2)
         self.sample_rate = config.features.sample_rate
         self.crop_s = config.crop_s
         self.seed = config.seed
@@ -95,12 +97,35 @@ class PairDataset:
             tokens=padded,
             token_mask=torch.arange(padded.shape[1]) < lengths[:, None],
             items=torch.tensor(items),
+            kin=self.kin[list(items)],
         )
 
 
 def pad(rows: Sequence[Tensor], value: float) -> Tensor:
     """Rows of unlike lengths -> (B, longest), filled up with `value`."""
     return torch.nn.utils.rnn.pad_sequence(list(rows), batch_first=True, padding_value=value)
+
+
+def kin_of(pairs: Sequence[Pair]) -> Tensor:
+    """Clip and caption of each pair as numbers (n, 2): kin have one of the two in common.
+
+    Captions that differ in white space alone are equal.
+    """
+    clips: dict[str | None, int] = {}
+    captions: dict[str, int] = {}
+    rows = [
+        (
+            clips.setdefault(pair.clip_id, len(clips)),
+            captions.setdefault(" ".join(pair.caption.split()), len(captions)),
+        )
+        for pair in pairs
+    ]
+    return torch.tensor(rows)
+
+
+def are_kin(some: Tensor, others: Tensor) -> Tensor:
+    """(B, 2), (Q, 2) of `kin_of` -> (B, Q) bool: who shares the clip or the caption of whom."""
+    return (some[:, None] == others).any(dim=-1)
 
 
 def clip_paths(data: Path, pairs: Sequence[Pair]) -> list[Path]:

@@ -48,11 +48,24 @@ class Caption:
 
 
 def load_captioner(run: Path, checkpoint: Which = "best") -> TrainedCaptioner:
-    """Load a run for generation; UserError when the run, the checkpoint or a file is missing."""
+    """Load a run for generation; UserError when the run, the checkpoint or a file is missing.
+
+    A training that goes on may remove the checkpoint under our eyes: then its successor is read.
+    """
     found = find_checkpoint(run, checkpoint)
-    config, tokenizer, network = load_network(found)
+    try:
+        return captioner_of(found)
+    except (UserError, OSError):
+        if found.folder.is_dir():
+            raise
+    return captioner_of(find_checkpoint(run, checkpoint))
+
+
+def captioner_of(checkpoint: Checkpoint) -> TrainedCaptioner:
+    """Load a checkpoint for generation; UserError when it is damaged."""
+    config, tokenizer, network = load_network(checkpoint)
     return TrainedCaptioner(
-        checkpoint=found,
+        checkpoint=checkpoint,
         config=config,
         tokenizer=tokenizer,
         network=network,
@@ -86,12 +99,15 @@ def caption(
 def generate_captions(
     captioner: TrainedCaptioner, waveforms: Sequence[np.ndarray], config: GenerateConfig
 ) -> list[str]:
-    """One caption for each waveform (M,) at the captioner's sample rate, of any length."""
+    """One caption for each waveform (M,) at the captioner's sample rate, of any length.
+
+    It depends on its own waveform and the settings alone, not on the others: what nucleus draws
+    is drawn for each from the same seed.
+    """
+    size = 1 if config.method == "nucleus" else BATCH_SIZE
     codes = torch.cat([recording_codes(captioner, waveform) for waveform in waveforms])
     ids = [
-        row
-        for some in codes.split(BATCH_SIZE)
-        for row in captioner.network.generate_tokens(some, config)
+        row for some in codes.split(size) for row in captioner.network.generate_tokens(some, config)
     ]
     return [captioner.tokenizer.decode(row).strip() for row in ids]
 
@@ -100,7 +116,8 @@ def recording_codes(captioner: TrainedCaptioner, waveform: np.ndarray) -> Tensor
     """The music code (1, N, D) of a whole recording: the mean over the codes of its windows.
 
     Windows are as long as the crops of the training, so that the network hears what it knows, and
-    their codes are averaged, so that the length of a recording costs time but no memory.
+    their codes are averaged: memory holds all samples of a recording (4 bytes each) and all codes,
+    but the network never more than BATCH_SIZE windows.
     """
     spectrogram, network = captioner.spectrogram, captioner.network
     codes = []

@@ -89,9 +89,9 @@ def gtp_queue_loss(
     music : (B, E) embeddings z of the anchors, of any length.
     queue : (Q, E) momentum embeddings m.
     similarity : (B, Q) of the anchor's text to the others', in [0, 1].
-    members : (B, Q) bool, the group of each anchor. With the anchor itself left in, q is one-hot
-        on it and no topology is left (the released code's fault: see `EmbeddingQueue.group`).
-        An anchor with fewer than two members has no topology and does not count.
+    members : (B, Q) bool, the group of each anchor. With the anchor itself, its clip or an equal
+        text left in, q is one-hot on it and no topology is left (the released code's fault:
+        `Memory.loss` of objective.py). An anchor with fewer than two members does not count.
     divergence : "mse" mean over members of (p - q)²; "kl" (KL(p||q) + KL(q||p)) / 2;
         "pearson" minus the correlation of p and q.
     """
@@ -112,27 +112,31 @@ def gtp_queue_loss(
 def gtp_batch_loss(
     music: Tensor,
     text: Tensor,
+    others: Tensor,
     *,
     divergence: Literal["mse", "kl"] = "kl",
     text_gradient: bool = True,
     reduction: Literal["mean", "sum"] = "mean",
 ) -> Tensor:
-    """GTP, batch form: the rows of the two cosine matrices agree, leaving out the diagonal.
+    """GTP, batch form: the rows of the two cosine matrices agree in the entries of `others`.
 
-    music, text (B, E) embeddings of any length. Each row without its own entry goes through a
-    softmax; its divergence is (KL(p||q) + KL(q||p)) / 2, or with "mse" the squared L2 distance.
-    `reduction` is over the B rows (the published text sums). Without `text_gradient` the texts are
-    a fixed target. Below three rows there is no topology: the loss is 0.
+    music, text (B, E) embeddings of any length; others (B, B) bool, whom each row stands to: not
+    itself, nor one of its clip or its text. Each row goes through a softmax over its others; its
+    divergence is (KL(p||q) + KL(q||p)) / 2, or with "mse" the squared L2 distance. `reduction` is
+    over the rows (the published text sums). Without `text_gradient` the texts are a fixed target.
+    A row with fewer than two others has no topology and does not count.
     """
     if not text_gradient:
         text = text.detach()
-    others = ~torch.eye(len(music), dtype=torch.bool, device=music.device)  # (B, B)
-    rows = (len(music), len(music) - 1)
-    log_p = cosines(music, music)[others].view(rows).log_softmax(dim=1)  # (B, B - 1)
-    log_q = cosines(text, text)[others].view(rows).log_softmax(dim=1)
+    counted = others.sum(dim=1) >= 2
+    if not counted.any():
+        return music.sum() * 0.0
+    others = others[counted]
+    log_p = masked_log_softmax(cosines(music, music)[counted], others)  # (B, B)
+    log_q = masked_log_softmax(cosines(text, text)[counted], others)
     if divergence == "kl":
         losses = symmetric_kl(log_p, log_q)  # (B,)
-    else:
+    else:  # both are 1 outside others
         losses = (log_p.exp() - log_q.exp()).square().sum(dim=1)
     return losses.mean() if reduction == "mean" else losses.sum()
 

@@ -42,7 +42,8 @@ class EmbeddingQueue(nn.Module):
     """The newest momentum embedding of each of the last items seen; the oldest gives way.
 
     With `size` = group size + batch size every anchor of a batch just pushed finds a full group,
-    unless items came again within that many pushes: each is held once, and the group is smaller.
+    unless items came again within that many pushes, each being held once, or some are kin to the
+    anchor: then the group is smaller.
     """
 
     embeddings: Tensor  # (Q, E)
@@ -65,18 +66,14 @@ class EmbeddingQueue(nn.Module):
         self.items[places] = items
         self.pushed += len(items)
 
-    def group(self, anchors: Tensor, size: int, *, released_behaviour: bool = False) -> Tensor:
-        """Anchor items (B,) -> (B, Q) bool, the newest `size` items but the anchor's own.
+    def group(self, strangers: Tensor, size: int) -> Tensor:
+        """Whom each of B anchors may meet, (B, Q) bool -> (B, Q) bool: the newest `size` of them.
 
-        Fewer while the queue fills. `released_behaviour` leaves the anchor in, as the released
-        code of the method does: then its text's likeness to itself drowns all others.
+        Fewer while the queue fills.
         """
-        ages = torch.arange(len(self.items), device=anchors.device)
+        ages = torch.arange(len(self.items), device=strangers.device)
         newest_first = (self.pushed - 1 - ages) % len(self.items)  # (Q,) places
-        items = self.items[newest_first]
-        allowed = (items != EMPTY).expand(len(anchors), -1)  # (B, Q)
-        if not released_behaviour:
-            allowed = allowed & (items != anchors[:, None])
+        allowed = ((self.items != EMPTY) & strangers)[:, newest_first]
         chosen = allowed & (allowed.cumsum(dim=1) <= size)
         members = torch.zeros_like(chosen)
         members[:, newest_first] = chosen

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from model.config import LossConfig, TrainConfig
-from model.examples import Batch
+from model.examples import Batch, are_kin
 from model.features import Spectrogram
 from model.losses import (
     alignment_loss,
@@ -30,25 +30,35 @@ class Memory(nn.Module):
     """What the queue form of GTP remembers: momentum encoder, queue, likeness of the texts."""
 
     def __init__(
-        self, network: Captioner, captions: list[str], config: TrainConfig, folder: Path
+        self,
+        network: Captioner,
+        captions: list[str],
+        kin: Tensor,
+        config: TrainConfig,
+        folder: Path,
     ) -> None:
         super().__init__()
         width = config.model.num_codes * config.model.d_model
         self.momentum = MomentumEncoder(network.music_encoder)
         self.queue = EmbeddingQueue(config.loss.group_size + config.batch_size, width)
         self.similarity = torch.from_numpy(bleu_matrix(captions, folder / "similarity"))  # (n, n)
+        self.kin = kin  # (n, 2)
 
     def loss(
         self, codes: Tensor, spectrogram: Tensor, frames: Tensor, items: Tensor, loss: LossConfig
     ) -> Tensor:
-        """The GTP loss of a batch, whose own momentum embeddings join the queue first."""
+        """The GTP loss of a batch, whose own momentum embeddings join the queue first.
+
+        No group has a member of the anchor's clip or caption, the anchor itself least of all:
+        beside a likeness of 1 all others would drown (`released_behaviour` leaves them in).
+        """
         code = self.momentum(spectrogram, frames)
         assert isinstance(code, MusicCode)
         self.queue.push(Captioner.music_embedding(code.codes), items)
-        members = self.queue.group(
-            items, loss.group_size, released_behaviour=loss.released_behaviour
-        )
-        texts = self.similarity[items][:, self.queue.items.clamp(min=0)]  # (B, Q)
+        held = self.queue.items.clamp(min=0)  # (Q,)
+        strangers = ~are_kin(self.kin[items], self.kin[held])  # (B, Q)
+        members = self.queue.group(strangers | loss.released_behaviour, loss.group_size)
+        texts = self.similarity[items][:, held]  # (B, Q)
         return gtp_queue_loss(
             Captioner.music_embedding(codes),
             self.queue.embeddings,
@@ -110,6 +120,7 @@ def text_losses(
         losses["topology"] = gtp_batch_loss(
             code.codes.flatten(1),
             text.flatten(1),
+            ~are_kin(batch.kin, batch.kin),
             divergence=weights.divergence,
             text_gradient=weights.text_gradient,
         )

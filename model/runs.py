@@ -6,12 +6,15 @@ checkpoints/step-XXXXXX/  the newest two and the best by validation loss
 
 import dataclasses
 import json
+import logging
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+
+from safetensors import SafetensorError, safe_open
 
 from crawler.errors import SchemaVersionError, UserError
 from crawler.files import TEMPORARY_PREFIX, sha256_file, write_atomic
@@ -20,13 +23,16 @@ from crawler.summary import Summary
 from dataset.splits import SPLITS_NAME, read_split
 from model.config import TrainConfig
 
+logger = logging.getLogger(__name__)
+
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 FREE_SETTINGS = ("threads",)  # may change when a run goes on
 CHECKPOINT_VERSION = 1
 NAME = re.compile(r"step-\d{6,}")
+FILES = ("config.json", "tokenizer.json", "model.safetensors", "trainer.safetensors")
 KEPT = 2  # the newest ones; the best is kept besides
 PICKLED_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle")
-PICKLED_HEADS = (b"\x80", b"PK")  # of a pickle, of torch's archive of pickles
+PICKLED_HEADS = (b"\x80", b"PK")  # of a pickle, of torch's archive; safetensors are parsed
 
 Which = Literal["best", "last"]
 
@@ -42,8 +48,17 @@ def run_folder(data: Path, name: str) -> Path:
 
 
 def split_hashes(data: Path, split: str) -> dict[str, str]:
-    """What a run learns from and is chosen by; UserError when there is no such split."""
-    read_split(data, split)
+    """What a run learns from and is chosen by; UserError when there is no such split or part."""
+    parts = read_split(data, split)["parts"]
+    for part in ("train", "validation"):
+        if part not in parts:
+            raise UserError(
+                f"split {split!r} has no part {part!r}: make a split with three fractions"
+            )
+        if not parts[part]["rows"]:
+            raise UserError(
+                f"part {part} of split {split!r} is empty: make a split with other fractions"
+            )
     folder = data / SPLITS_NAME / split
     return {
         "name": split,
@@ -62,14 +77,30 @@ def begin_run(folder: Path, config: TrainConfig, split: dict[str, str]) -> None:
 
 def refuse_another(folder: Path, config: TrainConfig, split: dict[str, str]) -> None:
     """UserError when the run was begun with other settings or another content of its split."""
-    settings, kept_split = folder / "config.json", folder / "split.json"
+    settings = folder / "config.json"
+    if not settings.is_file():
+        last = last_whole(folder)
+        settings = last.folder / "config.json" if last else settings
     if settings.is_file():
         refuse_changes(folder.name, flat(config_to_json(read_config(settings))), config)
-    if kept_split.is_file() and json.loads(kept_split.read_text()) != split:
+    if (folder / "split.json").is_file() and read_run_split(folder) != split:
         raise UserError(
             f"run {folder.name} was begun with another content of split {split['name']}: give "
             "another name with --run"
         )
+
+
+def read_run_split(folder: Path) -> dict[str, Any]:
+    """split.json of a run; UserError when it is missing or damaged."""
+    path = folder / "split.json"
+    try:
+        begun = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{path} does not say what the run was trained on ({error}): train anew with another "
+            "--run"
+        ) from error
+    return begun if isinstance(begun, dict) else {}
 
 
 def refuse_changes(run: str, begun: Mapping[str, Any], config: TrainConfig) -> None:
@@ -128,12 +159,17 @@ class Checkpoint:
             raise UserError(f"{path} is damaged: remove the checkpoint {self.folder}")
         return path
 
+    def verify(self) -> None:
+        """Read all of its files; UserError when one is not as it was written."""
+        for name in self.files:
+            self.verified(name)
+
 
 def read_checkpoint(folder: Path) -> Checkpoint:
-    """Read checkpoint.json; UserError when it is missing or damaged, or the folder is pickled."""
-    for path in sorted(folder.iterdir()):
-        refuse_pickle(path)
+    """Read checkpoint.json; UserError when it is damaged, a file is missing or one is pickled."""
     try:
+        for path in sorted(folder.iterdir()):
+            refuse_pickle(path)
         about = json.loads((folder / "checkpoint.json").read_text())
         version = about.pop("earscribe_checkpoint")
         if version != CHECKPOINT_VERSION:
@@ -141,13 +177,39 @@ def read_checkpoint(folder: Path) -> Checkpoint:
                 f"{folder} has checkpoint version {version}, this program reads "
                 f"{CHECKPOINT_VERSION}: train again"
             )
-        return Checkpoint(folder=folder, **about)
+        checkpoint = Checkpoint(folder=folder, **about)
+        refuse_damage(checkpoint)
+        return checkpoint
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{folder} is no whole checkpoint ({error}): remove it") from error
 
 
+def refuse_damage(checkpoint: Checkpoint) -> None:
+    """ValueError or OSError when checkpoint.json does not fit its folder; the files stay unread."""
+    if checkpoint.folder.name != f"step-{checkpoint.step:06d}":
+        raise ValueError(f"step {checkpoint.step} is not the folder's")
+    for loss in (checkpoint.validation_loss, checkpoint.best_loss):
+        if not isinstance(loss, float | int | None):
+            raise ValueError(f"loss {loss!r}")
+    for name in FILES:
+        if name not in checkpoint.files:
+            raise ValueError(f"no hash of {name}")
+        (checkpoint.folder / name).stat()
+
+
 def refuse_pickle(path: Path) -> None:
-    """UserError for a file that could hold pickled code."""
+    """UserError for a file that could hold pickled code, or is named safetensors and is none.
+
+    A safetensors file may begin with any byte (the length of its header), so it is parsed.
+    """
+    if path.suffix == ".safetensors":
+        try:
+            with safe_open(path, framework="numpy"):
+                return
+        except SafetensorError as error:
+            raise UserError(
+                f"{path} is no safetensors file ({error}): it is damaged, or may hold pickled code"
+            ) from error
     with path.open("rb") as body:
         pickled = path.suffix in PICKLED_SUFFIXES or body.read(2).startswith(PICKLED_HEADS)
     if pickled:
@@ -155,32 +217,74 @@ def refuse_pickle(path: Path) -> None:
 
 
 def list_checkpoints(folder: Path) -> list[Checkpoint]:
-    """The whole checkpoints of a run by step; [] without any."""
-    if not folder.is_dir():
-        return []
-    found = [read_checkpoint(path) for path in folder.iterdir() if NAME.fullmatch(path.name)]
+    """The whole checkpoints of a run by step; [] without any. Others are skipped with a warning.
+
+    What is in the files is not read: see `first_sound`. SchemaVersionError for another version.
+    """
+    found = []
+    for path in folder.glob("step-*"):
+        try:
+            if NAME.fullmatch(path.name):
+                found.append(read_checkpoint(path))
+        except SchemaVersionError:
+            raise
+        except UserError as error:
+            logger.warning("skipped: %s", error)
     return sorted(found, key=lambda checkpoint: checkpoint.step)
+
+
+def first_sound(checkpoints: Iterable[Checkpoint]) -> Checkpoint | None:
+    """The first whose files are those that were written; the others give a warning."""
+    for checkpoint in checkpoints:
+        try:
+            checkpoint.verify()
+        except UserError as error:
+            logger.warning("skipped: %s", error)
+        else:
+            return checkpoint
+    return None
+
+
+def last_whole(run: Path) -> Checkpoint | None:
+    """The newest checkpoint of a run that can be gone on from, None without any."""
+    return first_sound(reversed(list_checkpoints(run / "checkpoints")))
 
 
 def best_of(checkpoints: list[Checkpoint]) -> Checkpoint | None:
     """The one of lowest validation loss, of equals the earliest; None when none was validated."""
+    return next(iter(best_first(checkpoints)), None)
+
+
+def best_first(checkpoints: list[Checkpoint]) -> list[Checkpoint]:
+    """Those that were validated, by validation loss, of equals the earliest first."""
     validated = [one for one in checkpoints if one.validation_loss is not None]
-    return min(validated, key=lambda one: (one.validation_loss, one.step), default=None)
+    return sorted(validated, key=lambda one: (one.validation_loss, one.step))
 
 
 def find_checkpoint(run: Path, which: Which) -> Checkpoint:
     """The best or last checkpoint of a run; UserError when there is no such run or checkpoint."""
+    refuse_no_run(run)
+    checkpoints = list_checkpoints(run / "checkpoints")
+    candidates = best_first(checkpoints) if which == "best" else checkpoints[::-1]
+    chosen = first_sound(candidates)
+    if chosen:
+        return chosen
+    if which == "best" and first_sound(reversed(checkpoints)):
+        raise UserError(
+            f"run {run} has no whole checkpoint that was validated: train on or give "
+            "--checkpoint last"
+        )
+    for newest in sorted((run / "checkpoints").glob("step-*"))[-1:]:
+        read_checkpoint(newest).verify()  # says why not
+    raise UserError(f"run {run} has no checkpoint yet: run `earscribe train` on")
+
+
+def refuse_no_run(run: Path) -> None:
+    """UserError that lists the runs there are when `run` is none."""
     if not run.is_dir():
         known = sorted(path.name for path in run.parent.glob("*/") if path.is_dir())
         runs = ", ".join(known) or "none"
         raise UserError(f"no run {run}: runs in {run.parent} are {runs}; see `earscribe train`")
-    checkpoints = list_checkpoints(run / "checkpoints")
-    if not checkpoints:
-        raise UserError(f"run {run} has no checkpoint yet: run `earscribe train` on")
-    chosen = best_of(checkpoints) if which == "best" else checkpoints[-1]
-    if chosen is None:
-        raise UserError(f"run {run} has not been validated yet: train on or take the last one")
-    return chosen
 
 
 def prune(folder: Path) -> None:
@@ -199,11 +303,21 @@ def sweep_checkpoints(folder: Path) -> None:
         shutil.rmtree(orphan)
 
 
+def discard_after(folder: Path, step: int) -> None:
+    """Remove the checkpoints after `step`, which is the newest sound one: the run redoes them."""
+    for path in folder.glob("step-*"):
+        if NAME.fullmatch(path.name) and int(path.name.removeprefix("step-")) > step:
+            discard(path)
+
+
 def discard(folder: Path) -> None:
     """Remove a checkpoint so that a kill on the way leaves no half of it under its name."""
     doomed = folder.with_name(TEMPORARY_PREFIX + folder.name)
     folder.replace(doomed)
-    shutil.rmtree(doomed)
+    if doomed.is_dir():
+        shutil.rmtree(doomed)
+    else:  # a stray file under the name of a checkpoint
+        doomed.unlink()
 
 
 # ---- the end -----------------------------------------------------------------------------------
@@ -215,12 +329,13 @@ def finished(data: Path, config: TrainConfig, run: str | None = None) -> Summary
     UserError when the run was begun with other settings or another content of its split.
     """
     folder = run_folder(data, run or config.preset)
-    checkpoints = list_checkpoints(folder / "checkpoints")
-    if not checkpoints:
+    last = last_whole(folder)
+    if last is None:
         return None
     refuse_another(folder, config, split_hashes(data, config.split))
-    if checkpoints[-1].step < config.steps:
+    if last.step < config.steps:
         return None
+    checkpoints = list_checkpoints(folder / "checkpoints")
     return train_summary(folder, config, checkpoints, work_done=0)
 
 

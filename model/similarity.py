@@ -27,12 +27,29 @@ def bleu_matrix(texts: Sequence[str], cache: Path | None = None) -> np.ndarray:
     if cache is None:
         return compute_bleu(texts)
     path = cache / f"bleu-{corpus_hash(texts)}.npy"
-    if path.exists():
-        return np.load(path, allow_pickle=False)
+    kept = kept_matrix(path, len(texts))
+    if kept is not None:
+        return kept
     logger.info("sentence BLEU of %d x %d texts -> %s", len(texts), len(texts), path)
     matrix = compute_bleu(texts)
     with atomic_path(path) as temporary:
         np.save(temporary, matrix, allow_pickle=False)
+    return matrix
+
+
+def kept_matrix(path: Path, size: int) -> np.ndarray | None:
+    """The matrix (size, size) in a file; None when there is none or it cannot be one."""
+    if not path.is_file():
+        return None
+    try:
+        matrix = np.load(path, allow_pickle=False)
+        if matrix.shape != (size, size) or matrix.dtype != np.float32:
+            raise ValueError(f"{matrix.dtype} of shape {matrix.shape}")
+        if not ((matrix >= 0) & (matrix <= 1)).all():  # NaN is neither
+            raise ValueError("values outside 0..1")
+    except (OSError, ValueError, EOFError, AttributeError) as error:  # AttributeError: an npz
+        logger.warning("%s is damaged (%s): made anew", path, error)
+        return None
     return matrix
 
 
@@ -62,7 +79,11 @@ def compute_bleu(texts: Sequence[str]) -> np.ndarray:
         log_precision += np.where(totals > 0, np.log(precision), 0.0)
     orders = np.clip(lengths, 1, MAX_ORDER)[:, None]
     brevity = np.minimum(0.0, 1 - lengths[None, :] / np.maximum(lengths, 1)[:, None])
-    return np.where(matched, np.exp(log_precision / orders + brevity), 0.0).astype(np.float32)
+    return (
+        np.where(matched, np.exp(log_precision / orders + brevity), 0.0)
+        .clip(0, 1)
+        .astype(np.float32)
+    )
 
 
 def match_counts(tokenized: Sequence[Sequence[str]], order: int) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Byte-level BPE trained on the corpus: text <-> token ids, with four specials."""
 
+import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Self
@@ -69,6 +70,15 @@ class Tokenizer:
         return [BOS, *ids[: max_tokens - 2], EOS]
 
     def decode(self, ids: Iterable[int]) -> str:
-        """Text of `ids`; specials and ids beyond the vocabulary say nothing."""
+        """Text of `ids`; specials and ids beyond the vocabulary say nothing.
+
+        Control characters are dropped, those that part words (tab, new line) become blanks.
+        """
         spoken = [index for index in ids if len(SPECIALS) <= index < self.vocab_size]
-        return self._bpe.decode(spoken, skip_special_tokens=False)
+        return printable(self._bpe.decode(spoken, skip_special_tokens=False))
+
+
+def printable(text: str) -> str:
+    """`text` without control characters, with a blank for each that is white space."""
+    controls = {c for c in text if unicodedata.category(c) == "Cc"}
+    return text.translate({ord(c): " " if c.isspace() else None for c in controls})

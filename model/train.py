@@ -47,7 +47,9 @@ from model.objective import Memory, batch_losses, needs_memory, weighted_sum
 from model.runs import (
     Checkpoint,
     begin_run,
+    discard_after,
     finished,
+    last_whole,
     list_checkpoints,
     run_folder,
     split_hashes,
@@ -70,19 +72,20 @@ def train(
     is not finite. SIGINT and SIGTERM end it after the update in hand, with a checkpoint.
     """
     folder = run_folder(data, run or config.preset)
+    hashes = split_hashes(data, config.split)
     pairs = load_split(data, config.split, "train")
     held_out = load_split(data, config.split, "validation")
-    with folder_lock(folder), threads(config.threads), draining() as stop:
+    with folder_lock(folder, "--run"), threads(config.threads), draining() as stop:
         # ---- the run: new, to be continued, or done
-        begin_run(folder, config, split_hashes(data, config.split))
+        begin_run(folder, config, hashes)
         sweep_temporary(folder)
         sweep_checkpoints(folder / "checkpoints")
         complete = finished(data, config, run)
         if complete:
             return complete
-        checkpoints = list_checkpoints(folder / "checkpoints")
-        last = checkpoints[-1] if checkpoints else None
+        last = last_whole(folder)
         first_step = last.step if last else 0
+        discard_after(folder / "checkpoints", first_step)
 
         # ---- data
         captions = [pair.caption for pair in pairs]
@@ -97,7 +100,9 @@ def train(
         optimizer = make_optimizer(network, config)
         if last:
             load_weights(network, last)
-        memory = Memory(network, captions, config, folder) if needs_memory(config.loss) else None
+        memory = None
+        if needs_memory(config.loss):
+            memory = Memory(network, captions, training.kin, config, folder)
         if last:
             restore_trainer(load_trainer(last), optimizer, network, memory)
 
@@ -283,13 +288,20 @@ class RunLog:
 
 
 def truncate_log(path: Path, last_step: int) -> None:
-    """Drop the lines after `last_step`, which the run writes again, and a half written one."""
+    """Drop the lines after `last_step`, which the run writes again, and damaged ones."""
     if not path.is_file():
         return
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    whole = [line for line in lines if line.endswith("\n")]
-    kept = [line for line in whole if json.loads(line)["step"] <= last_step]
-    write_atomic(path, "".join(kept).encode())
+    lines = path.read_bytes().splitlines(keepends=True)
+    kept = [line for line in lines if line.endswith(b"\n") and logged_step(line) <= last_step]
+    write_atomic(path, b"".join(kept))
+
+
+def logged_step(line: bytes) -> float:
+    """The update that a line of the log tells of, infinity for a damaged line."""
+    try:
+        return float(json.loads(line)["step"])
+    except (ValueError, LookupError, TypeError):
+        return math.inf
 
 
 @contextmanager

@@ -213,6 +213,35 @@ def test_what_is_no_whole_recording_is_refused_with_its_class(media: Path, tmp_p
         assert caught.value.error_class is expected, name
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e30, -65.0])
+@pytest.mark.parametrize("rate", [16_000, 48_000])
+def test_samples_that_are_no_sound_are_refused_on_every_path(
+    tmp_path: Path, value: float, rate: int
+) -> None:
+    samples = np.full((rate, 2), 0.1, np.float32)
+    samples[rate // 2, 1] = value
+    sf.write(tmp_path / "a.wav", samples, rate, subtype="FLOAT")
+    with pytest.raises(AudioError, match=r"a\.wav has samples that are no numbers") as caught:
+        load_segment(tmp_path / "a.wav", sample_rate=16_000)  # read as it is, or resampled
+    assert caught.value.error_class is ErrorClass.NOT_MEDIA
+    for work in (probe, lambda path: cut(path, [Span(0, None)], [tmp_path / "b"], CutConfig())):
+        with pytest.raises(AudioError, match=r"a\.wav has samples"):
+            work(tmp_path / "a.wav")
+
+
+@pytest.mark.parametrize("name", ["a: b.webm", "http://x.webm", "concat:a%20b?c#d.webm"])
+def test_a_name_with_a_colon_is_a_name(
+    media: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes((media / "a.webm").read_bytes())
+    monkeypatch.chdir(tmp_path)
+    for given in (path, Path(name)):
+        assert probe(given).duration_s == pytest.approx(12.0, abs=2 * FRAME_S)
+        assert len(load_segment(given, sample_rate=16_000, duration_s=1.0)) == 16_000
+
+
 def test_a_picture_has_no_audio(tmp_path: Path) -> None:
     with av.open(tmp_path / "p.mp4", "w") as container:
         stream = container.add_stream("mpeg4", rate=5)

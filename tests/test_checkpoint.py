@@ -1,15 +1,20 @@
 """Checkpoints: exact, whole, pruned, and never unpickled."""
 
 import dataclasses
+import errno
 import json
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from torch import nn
 
 from crawler.errors import SchemaVersionError, UserError
+from crawler.files import sha256_file, sweep_temporary
+from model import checkpoint as checkpoint_module
 from model.checkpoint import (
     load_network,
     load_trainer,
@@ -97,6 +102,83 @@ def test_the_newest_two_and_the_best_are_kept(tmp_path: Path) -> None:
     assert find_checkpoint(tmp_path, "last").step == 60
 
 
+def test_a_bad_newest_checkpoint_gives_way_to_an_older_whole_one(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def flip(path: Path) -> None:
+        path.write_bytes(path.read_bytes()[:-1] + b"?")
+
+    damages: list[Callable[[Path], object]] = [
+        lambda folder: (folder / "checkpoint.json").write_text('{"earscribe_checkpoint": 1, "st'),
+        lambda folder: (folder / "checkpoint.json").write_text("[]"),
+        lambda folder: (folder / "checkpoint.json").unlink(),
+        lambda folder: (folder / "config.json").unlink(),
+        lambda folder: (folder / "trainer.safetensors").write_bytes(b"half"),
+        lambda folder: (folder / "pytorch_model.bin").touch(),
+        lambda folder: (folder / "nested").mkdir(),
+        lambda folder: flip(folder / "model.safetensors"),
+        lambda folder: flip(folder / "tokenizer.json"),
+    ]
+    for change in (
+        {"step": "30"}, {"step": None}, {"step": 29}, {"files": []}, {"files": {}},
+        {"validation_loss": "low"}, {"best_loss": []},
+    ):  # fmt: skip
+        damages.append(
+            lambda folder, change=change: (folder / "checkpoint.json").write_text(
+                json.dumps({**json.loads((folder / "checkpoint.json").read_text()), **change})
+            )
+        )
+    for number, damage in enumerate(damages):
+        run = tmp_path / str(number)
+        save(run, 10, 1.0)
+        save(run, 20, 2.0)
+        damage(save(run, 30, 1.5).folder)
+        caplog.clear()
+        assert find_checkpoint(run, "last").step == 20, number
+        assert find_checkpoint(run, "best").step == 10, number
+        assert "skipped" in caplog.text
+        assert "step-000030" in caplog.text
+    flip(run / "checkpoints/step-000010/model.safetensors")
+    assert find_checkpoint(run, "best").step == 20
+    flip(run / "checkpoints/step-000020/model.safetensors")
+    with pytest.raises(UserError, match="step-000030 is no whole checkpoint"):
+        find_checkpoint(run, "last")
+
+
+def test_strays_among_the_checkpoints_are_in_nobodys_way(tmp_path: Path) -> None:
+    save(tmp_path, 10, 1.0)
+    folder = tmp_path / "checkpoints"
+    (folder / "notes.txt").write_text("mine")
+    (folder / "step-abc").mkdir()
+    (folder / "step-000020").write_text("no folder")
+    (folder / ".tmp-file").touch()
+    sweep_temporary(tmp_path)
+    sweep_checkpoints(folder)
+    assert find_checkpoint(tmp_path, "last").step == 10
+    assert save(tmp_path, 20).step == 20
+    assert save(tmp_path, 20).step == 20  # the same name again
+    assert (folder / "notes.txt").exists()
+
+
+def test_a_full_disk_is_told_and_leaves_the_older_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(tmp_path, 10, 1.0)
+
+    def full(*given: object) -> None:
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    def full_disk(*given: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    for name, failure in (("save_file", full), ("sha256_file", full_disk)):
+        with monkeypatch.context() as patch:
+            patch.setattr(checkpoint_module, name, failure)
+            with pytest.raises(UserError, match=r"cannot write .*000020 .*No space.*make room"):
+                save(tmp_path, 20)
+        assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-000010"]
+
+
 def test_half_written_folders_are_no_checkpoints_and_are_swept(tmp_path: Path) -> None:
     save(tmp_path, 10, 1.0)
     save(tmp_path, 20)
@@ -158,6 +240,22 @@ def test_pickled_code_is_refused_and_never_run(tmp_path: Path, name: str, archiv
     assert not (tmp_path / "boom").exists()
 
 
+@pytest.mark.parametrize("head", [b"\x80", b"PK"])
+def test_weights_that_begin_like_a_pickle_are_still_weights(tmp_path: Path, head: bytes) -> None:
+    """A safetensors file begins with the length of its header, which may be any number."""
+    checkpoint = save(tmp_path, 1)
+    path = checkpoint.folder / "model.safetensors"
+    body = path.read_bytes()
+    old = int.from_bytes(body[:8], "little")
+    size = int.from_bytes(head.ljust(2, b"\1"), "little")  # a header filled up with blanks
+    path.write_bytes(size.to_bytes(8, "little") + body[8 : 8 + old].ljust(size) + body[8 + old :])
+    assert path.read_bytes().startswith(head)
+    about = checkpoint.folder / "checkpoint.json"
+    digest = checkpoint.files["model.safetensors"]
+    about.write_text(about.read_text().replace(digest, sha256_file(path)))
+    load_weights(nn.Linear(2, 3), find_checkpoint(tmp_path, "last"))
+
+
 def test_another_version_is_told(tmp_path: Path) -> None:
     about = save(tmp_path, 1).folder / "checkpoint.json"
     about.write_text(about.read_text().replace('checkpoint": 1', 'checkpoint": 99'))
@@ -172,7 +270,7 @@ def test_no_run_names_the_runs_there_are(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no checkpoint yet"):
         find_checkpoint(tmp_path / "base", "best")
     save(tmp_path / "base", 1)
-    with pytest.raises(UserError, match="not been validated"):
+    with pytest.raises(UserError, match="give --checkpoint last"):
         find_checkpoint(tmp_path / "base", "best")
 
 

@@ -62,6 +62,15 @@ def test_help_groups_the_stages_in_the_order_of_the_journey() -> None:
     assert places[-1] < out.index("Around them") < out.index("The whole")
 
 
+@pytest.mark.parametrize("command", ["evaluate", "caption x.wav"])
+def test_a_checkpoint_is_the_best_or_the_last(command: str, tmp_path: Path) -> None:
+    call = (*command.split(), "--run", tmp_path / "none", "--checkpoint")
+    (tmp_path / "x.wav").touch()
+    assert earscribe(*call, "first")[0] == 2
+    assert "'best'" in earscribe(*call, "first")[2]
+    assert earscribe(*call, "last")[0] == 1
+
+
 def test_help_imports_nothing_heavy() -> None:
     program = (
         "import sys; sys.argv = ['earscribe', 'train', '--help']\n"

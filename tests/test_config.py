@@ -1,5 +1,6 @@
 """Settings refuse contradictions when they are made and say what is allowed."""
 
+import math
 from collections.abc import Callable
 
 import pytest
@@ -37,6 +38,37 @@ from model.config import (
         (lambda: LossConfig(token_noise=1.0), r"loss\.token_noise 1\.0"),
         (lambda: TrainConfig(steps=0), r"train\.steps 0"),
         (lambda: TrainConfig(crop_s=0.0), r"train\.crop_s 0\.0"),
+        (lambda: FeatureConfig(sample_rate=0), r"features\.sample_rate 0 .* 1 or above"),
+        (lambda: FeatureConfig(n_fft=1, hop_length=1), r"features\.n_fft 1 "),
+        (lambda: ModelConfig(strides_time=(2, 2, 2, 0, 2, 1, 2, 1)), r"model\.strides_time 0"),
+        (lambda: ModelConfig(channels=(), strides_time=(), strides_frequency=()), "is empty"),
+        (lambda: ModelConfig(d_model=0), r"model\.d_model 0"),
+        (lambda: ModelConfig(num_heads=0), r"model\.num_heads 0"),
+        (lambda: ModelConfig(text_layers=0), r"model\.text_layers 0"),
+        (lambda: ModelConfig(max_tokens=2), r"model\.max_tokens 2 .* 3 or above"),
+        (lambda: ModelConfig(dropout=1.0), r"model\.dropout 1\.0 .* in 0\.\.1"),
+        (lambda: ModelConfig(dropout=-0.1), r"model\.dropout -0\.1"),
+        (lambda: LossConfig(caption=-1.0), r"loss\.caption -1\.0"),
+        (lambda: LossConfig(alignment=math.nan), r"loss\.alignment nan"),
+        (lambda: LossConfig(tau=0.0), r"loss\.tau 0\.0"),
+        (lambda: LossConfig(tau=math.inf), r"loss\.tau inf"),
+        (
+            lambda: LossConfig(
+                caption=0, text_reconstruction=0, music_reconstruction=0, topology=0
+            ),
+            r"loss\.caption, .* are all 0",
+        ),
+        (lambda: TrainConfig(learning_rate=0.0), r"train\.learning_rate 0\.0"),
+        (lambda: TrainConfig(learning_rate=math.inf), r"train\.learning_rate inf"),
+        (lambda: TrainConfig(threads=-1), r"train\.threads -1"),
+        (lambda: TrainConfig(warmup_steps=-1), r"train\.warmup_steps -1"),
+        (lambda: TrainConfig(weight_decay=-0.1), r"train\.weight_decay -0\.1"),
+        (lambda: TrainConfig(clip_norm=0.0), r"train\.clip_norm 0\.0"),
+        (lambda: TrainConfig(seed=-1), r"train\.seed -1"),
+        (lambda: TrainConfig(crop_s=0.03), r"train\.crop_s 0\.03"),
+        (lambda: TrainConfig(crop_s=math.nan), r"train\.crop_s nan"),
+        (lambda: GenerateConfig(seed=-1), r"generate\.seed -1"),
+        (lambda: GenerateConfig(temperature=math.nan), r"generate\.temperature nan"),
         (lambda: GenerateConfig(num_beams=0), r"generate\.num_beams 0"),
         (lambda: GenerateConfig(top_p=1.5), r"generate\.top_p 1\.5"),
         (lambda: GenerateConfig(temperature=0.0), r"generate\.temperature 0\.0"),

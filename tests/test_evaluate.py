@@ -10,10 +10,13 @@ import pytest
 import sacrebleu
 from small_model import SMALL
 
-from crawler.errors import UserError
+from crawler.errors import LockedError, UserError
+from crawler.ledger import folder_lock
+from dataset.index import write_pairs
 from dataset.splits import SplitConfig, load_split, split
 from model.config import GenerateConfig
 from model.evaluate import ScoredClip, evaluate, score_report
+from model.runs import find_checkpoint
 from model.train import train
 
 GREEDY = GenerateConfig(method="greedy", max_tokens=12)
@@ -103,13 +106,71 @@ def test_failed_clips_are_listed_and_not_scored(data: Path) -> None:
 
 def test_no_clip_at_all_is_an_error(data: Path) -> None:
     shutil.rmtree(data / "clips")
-    with pytest.raises(UserError, match=r"none of the .* clips of test could be read"):
+    with pytest.raises(
+        UserError,
+        match=r"none of the .* clips of part test could be read, the first because: no file [^{]*$",
+    ):
         evaluate(data, data / "runs/small", generate=GREEDY)
+
+
+def test_a_run_that_may_know_the_clips_is_not_scored(data: Path) -> None:
+    run = data / "runs/small"
+    split(data, SplitConfig(fractions=(0.4, 0.2, 0.4), seed=3, group="work"))
+    with pytest.raises(UserError, match=r"run .*small was trained on another content of split"):
+        evaluate(data, run, generate=GREEDY)
+    split(data, SplitConfig(fractions=(0.4, 0.2, 0.4)))
+    assert evaluate(data, run, generate=GREEDY).work_done
+    for body in (None, "", "[]", '"x"'):
+        (run / "split.json").unlink()
+        if body is not None:
+            (run / "split.json").write_text(body)
+        with pytest.raises(UserError, match=r"was trained on"):
+            evaluate(data, run, generate=GREEDY)
+        (run / "split.json").touch()
+
+
+def test_a_test_clip_of_the_training_part_is_refused(data: Path) -> None:
+    folder = data / "splits/default"
+    training = load_split(data, "default", "train")
+    write_pairs(folder / "test.parquet", [*load_split(data, "default", "test"), training[0]])
+    with pytest.raises(UserError, match=rf"1 clips .* {training[0].clip_id}, are in the training"):
+        evaluate(data, data / "runs/small", generate=GREEDY)
+    write_pairs(folder / "test.parquet", [])
+    with pytest.raises(UserError, match="part test of split 'default' is empty"):
+        evaluate(data, data / "runs/small", generate=GREEDY)
+
+
+def test_damaged_scores_are_made_anew(data: Path) -> None:
+    run = data / "runs/small"
+    evaluate(data, run, generate=GREEDY)
+    body = (run / "scores.json").read_bytes()
+    report = json.loads(body)
+    for damage in (
+        b"", b"[]", b"\xff", json.dumps({**report, "scores": None}).encode(),
+        json.dumps({"fingerprint": report["fingerprint"]}).encode(),
+    ):  # fmt: skip
+        (run / "scores.json").write_bytes(damage)
+        assert evaluate(data, run, generate=GREEDY).work_done
+        assert (run / "scores.json").read_bytes() == body
+
+
+def test_the_checkpoint_scored_is_the_one_asked_for(data: Path) -> None:
+    train(data, dataclasses.replace(SMALL, steps=4, validate_every=3), run="four")
+    run = data / "runs/four"
+    steps = {
+        which: evaluate(data, run, checkpoint=which, generate=GREEDY).details["checkpoint_step"]
+        for which in ("best", "last")
+    }
+    assert steps["last"] == 4
+    assert steps["best"] == find_checkpoint(run, "best").step
 
 
 def test_missing_run_and_split_are_told(data: Path) -> None:
     with pytest.raises(UserError, match=r"no run .*none: runs in .* are small"):
         evaluate(data, data / "runs/none")
+    assert not (data / "runs/none").exists()
+    with folder_lock(data / "runs/small"), pytest.raises(LockedError, match="with --run"):
+        evaluate(data, data / "runs/small")
     shutil.rmtree(data / "splits")
     with pytest.raises(UserError, match="earscribe split"):
         evaluate(data, data / "runs/small")

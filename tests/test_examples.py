@@ -12,7 +12,7 @@ import torch
 from crawler.errors import UserError
 from dataset.schema import Pair
 from model.config import FeatureConfig, TrainConfig
-from model.examples import PairDataset, num_batches, training_items
+from model.examples import PairDataset, are_kin, kin_of, num_batches, training_items
 from model.tokenizer import BOS, EOS, PAD, Tokenizer
 
 RATE = 1000  # Hz
@@ -51,6 +51,14 @@ def dataset(clips: tuple[Path, list[Pair]], *, seed: int = 0, fixed: bool = Fals
     )
     tokenizer = Tokenizer.train(CAPTIONS, 300)
     return PairDataset(*clips, tokenizer, config, fixed_crops=fixed)
+
+
+def test_kin_share_a_clip_or_a_caption() -> None:
+    pairs = [make_pair(n, 1, text) for n, text in ((1, "a b"), (2, "c"), (1, "d"), (3, "a  b "))]
+    kin = kin_of(pairs)
+    assert are_kin(kin, kin).int().tolist() == [
+        [1, 0, 1, 1], [0, 1, 0, 0], [1, 0, 1, 0], [1, 0, 0, 1],
+    ]  # fmt: skip
 
 
 def places(row: torch.Tensor) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Captions of recordings of any length, and plain words for what is no recording."""
 
 import dataclasses
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from small_model import SMALL
 
 from crawler.errors import UserError
 from dataset.splits import SplitConfig, split
+from model import generate
 from model.config import GenerateConfig
 from model.generate import (
     TrainedCaptioner,
@@ -20,6 +22,7 @@ from model.generate import (
     recording_codes,
     window_starts,
 )
+from model.runs import find_checkpoint
 from model.train import train
 
 RATE = SMALL.features.sample_rate
@@ -86,6 +89,36 @@ def test_a_caption_in_a_batch_is_the_caption_alone(captioner: TrainedCaptioner) 
     waveforms = [tone(0.5, 300), tone(1.7, 900)]
     alone = [generate_captions(captioner, [one], GREEDY)[0] for one in waveforms]
     assert generate_captions(captioner, waveforms, GREEDY) == alone
+
+
+def test_what_nucleus_draws_depends_on_the_recording_alone(captioner: TrainedCaptioner) -> None:
+    config = GenerateConfig(method="nucleus", max_tokens=12, top_p=1.0, seed=4)
+    waveforms = [tone(0.5, 300), tone(1.7, 900), tone(0.5, 500)]
+    alone = [generate_captions(captioner, [one], config)[0] for one in waveforms]
+    assert generate_captions(captioner, waveforms[::-1], config) == alone[::-1]
+
+
+def test_a_checkpoint_pruned_under_our_eyes_gives_way_to_the_next(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = Path(shutil.copytree(run, tmp_path / "run"))
+    stale = find_checkpoint(copy, "last")
+    newer = dataclasses.replace(stale, folder=stale.folder.with_name("step-000004"), step=4)
+    listings = [newer, stale]  # the newer one is gone when it is read
+    monkeypatch.setattr(generate, "find_checkpoint", lambda *_: listings.pop(0))
+    assert load_captioner(copy).checkpoint.step == 3
+    (stale.folder / "tokenizer.json").unlink()
+    listings = [stale, stale]
+    with pytest.raises(UserError, match=r"lacks tokenizer\.json"):
+        load_captioner(copy)
+    assert listings == [stale]  # there, but damaged: read once
+
+
+def test_samples_that_are_no_sound_get_no_caption(run: Path, tmp_path: Path) -> None:
+    for value in (np.nan, np.inf, 1e30):
+        soundfile.write(tmp_path / "a.wav", np.full(RATE, value, np.float32), RATE, subtype="FLOAT")
+        with pytest.raises(UserError, match=r"a\.wav cannot be read as audio .*no numbers"):
+            caption(tmp_path / "a.wav", run, GREEDY)
 
 
 @pytest.mark.parametrize("suffix", ["wav", "flac", "ogg"])

@@ -243,8 +243,30 @@ def test_batch_loss_is_the_sum_written_out(
         row = ROW[divergence](p, q)
         rows.append(row * len(others) if divergence == "mse" else row)  # squared L2, no mean
     expected = sum(rows) / (4 if reduction == "mean" else 1)
-    made = gtp_batch_loss(music, text, divergence=divergence, reduction=reduction)
+    diagonal = ~torch.eye(4, dtype=torch.bool)
+    made = gtp_batch_loss(music, text, diagonal, divergence=divergence, reduction=reduction)
     assert float(made) == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("divergence", ["kl", "mse"])
+def test_batch_loss_takes_only_the_others_of_each_row(
+    numbers: torch.Generator, divergence: str
+) -> None:
+    music, text = (torch.randn(4, n, generator=numbers) for n in (5, 6))
+    others = torch.tensor([[0, 0, 1, 1], [0, 0, 1, 1], [1, 1, 0, 0], [0, 1, 0, 0]]).bool()
+    rows = []
+    for i in range(3):  # the last has but one other
+        group = [j for j in range(4) if others[i, j]]
+        p = softmax([cosine(music[i], music[j]) for j in group])
+        q = softmax([cosine(text[i], text[j]) for j in group])
+        row = ROW[divergence](p, q)
+        rows.append(row * len(group) if divergence == "mse" else row)
+    music.requires_grad_()
+    made = gtp_batch_loss(music, text, others, divergence=divergence)
+    assert float(made.detach()) == pytest.approx(sum(rows) / 3, rel=1e-4)
+    made.backward()
+    assert music.grad is not None
+    assert bool(music.grad.isfinite().all())
 
 
 @pytest.mark.parametrize("divergence", ["kl", "mse"])
@@ -253,7 +275,10 @@ def test_batch_loss_moves_the_text_only_where_it_may(
 ) -> None:
     for text_gradient in (True, False):
         music, text = (torch.randn(4, 5, generator=numbers).requires_grad_() for _ in range(2))
-        loss = gtp_batch_loss(music, text, divergence=divergence, text_gradient=text_gradient)
+        others = ~torch.eye(4, dtype=torch.bool)
+        loss = gtp_batch_loss(
+            music, text, others, divergence=divergence, text_gradient=text_gradient
+        )
         loss.backward()
         assert music.grad is not None
         assert bool(music.grad.any())
@@ -265,7 +290,7 @@ def test_batch_loss_of_a_batch_without_topology_is_zero(
     numbers: torch.Generator, rows: int
 ) -> None:
     music, text = (torch.randn(rows, 5, generator=numbers).requires_grad_() for _ in range(2))
-    loss = gtp_batch_loss(music, text)
+    loss = gtp_batch_loss(music, text, ~torch.eye(rows, dtype=torch.bool))
     loss.backward()
     assert loss.item() == pytest.approx(0.0, abs=1e-7)
     assert music.grad is not None

@@ -57,8 +57,8 @@ def push(queue: EmbeddingQueue, *items: int) -> None:
     queue.push(numbers[:, None].float().expand(-1, 2), numbers)
 
 
-def group_items(queue: EmbeddingQueue, anchor: int, size: int, **kwargs: bool) -> list[int]:
-    members = queue.group(torch.tensor([anchor]), size, **kwargs)[0]
+def group_items(queue: EmbeddingQueue, anchor: int, size: int) -> list[int]:
+    members = queue.group(queue.items[None] != anchor, size)[0]
     return sorted(queue.items[members].tolist())
 
 
@@ -86,11 +86,13 @@ def test_an_item_seen_again_is_held_once() -> None:
     assert queue.items.tolist() == [1, EMPTY, 3, 2, 4, EMPTY]
 
 
-def test_released_behaviour_leaves_the_anchor_in() -> None:
+def test_whom_an_anchor_may_not_meet_gives_way_to_an_older_one() -> None:
     queue = EmbeddingQueue(6, 2)
     push(queue, 1, 2, 3, 4)
-    assert group_items(queue, 4, 3) == [1, 2, 3]
-    assert group_items(queue, 4, 3, released_behaviour=True) == [2, 3, 4]
+    strangers = torch.ones(2, 6, dtype=torch.bool)
+    strangers[0] = ~torch.isin(queue.items, torch.tensor([3, 4]))
+    members = queue.group(strangers, 2)
+    assert [sorted(queue.items[row].tolist()) for row in members] == [[1, 2], [3, 4]]
 
 
 @pytest.mark.parametrize(("group_size", "batch_size"), [(2, 1), (8, 8), (5, 3), (32, 16)])
@@ -101,7 +103,7 @@ def test_group_size_and_batch_size_together_are_queue_enough(
     for step in range(100):
         items = torch.arange(batch_size) + step * batch_size
         queue.push(items[:, None].float(), items)
-        members = queue.group(items, group_size)
+        members = queue.group(queue.items != items[:, None], group_size)
         assert not (members & (queue.items == items[:, None])).any()
         held = min(group_size, step * batch_size + batch_size - 1)
         assert members.sum(dim=1).tolist() == [held] * batch_size
@@ -116,9 +118,7 @@ def test_a_state_dict_restores_the_queue_exactly() -> None:
         push(each, 7, 2)
     assert torch.equal(queue.items, restored.items)
     assert torch.equal(queue.embeddings, restored.embeddings)
-    assert torch.equal(
-        queue.group(torch.tensor([7, 3]), 3), restored.group(torch.tensor([7, 3]), 3)
-    )
+    assert group_items(queue, 7, 3) == group_items(restored, 7, 3)
 
 
 def test_more_than_the_queue_holds_is_our_own_mistake() -> None:

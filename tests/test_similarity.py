@@ -54,8 +54,25 @@ def test_a_corpus_is_computed_once_and_read_back(tmp_path: Path) -> None:
     made = bleu_matrix(texts, tmp_path)
     (path,) = tmp_path.iterdir()
     np.testing.assert_array_equal(bleu_matrix(texts, tmp_path), made)
-    np.save(path, made + 1)
-    np.testing.assert_array_equal(bleu_matrix(texts, tmp_path), made + 1)
+    np.save(path, made / 2)
+    np.testing.assert_array_equal(bleu_matrix(texts, tmp_path), made / 2)
+
+
+def test_a_damaged_cache_is_made_anew(tmp_path: Path) -> None:
+    texts = random_texts(1, 8)
+    made = bleu_matrix(texts, tmp_path)
+    (path,) = tmp_path.iterdir()
+    body = path.read_bytes()
+    bad = (made[:7], made.astype(float), made + 1, made - 1, np.full_like(made, np.nan))
+    for matrix in bad:
+        np.save(path, matrix)
+        np.testing.assert_array_equal(bleu_matrix(texts, tmp_path), made)
+        assert path.read_bytes() == body
+    np.savez(path.with_suffix(".npz"), made)
+    for damage in (b"", b"no matrix", body[:100], path.with_suffix(".npz").read_bytes()):
+        path.write_bytes(damage)
+        np.testing.assert_array_equal(bleu_matrix(texts, tmp_path), made)
+        assert path.read_bytes() == body
 
 
 def test_another_corpus_or_order_is_another_matrix(tmp_path: Path) -> None:

@@ -21,12 +21,17 @@ def tokenizer() -> Tokenizer:
     return Tokenizer.train(TEXTS, 320)
 
 
-@given(text=st.text(st.characters(exclude_categories=["Cs"])))
+@given(text=st.text(st.characters(exclude_categories=["Cs", "Cc"])))
 def test_any_text_comes_back_as_it_was(tokenizer: Tokenizer, text: str) -> None:
     ids = tokenizer.encode(text, 10_000)
     assert (ids[0], ids[-1]) == (BOS, EOS)
     assert all(len(SPECIALS) <= index < tokenizer.vocab_size for index in ids[1:-1])
     assert tokenizer.decode(ids) == text
+
+
+def test_control_characters_are_not_spoken(tokenizer: Tokenizer) -> None:
+    ids = tokenizer.encode("The\tcello\r\nsings\x1b[31m\x00\x07\x9b alone", 100)
+    assert tokenizer.decode(ids) == "The cello  sings[31m alone"
 
 
 def test_specials_written_in_a_text_are_text(tokenizer: Tokenizer, tmp_path: Path) -> None:

@@ -177,6 +177,51 @@ def test_another_content_of_the_split_is_refused(data: Path) -> None:
         train(data, dataclasses.replace(SMALL, steps=1))
 
 
+def test_a_run_goes_on_from_its_newest_sound_checkpoint(data: Path) -> None:
+    straight = train(data, SMALL, run="straight").artifact
+    run = train(data, SMALL).artifact
+    newest = run / "checkpoints/step-000006/trainer.safetensors"
+    newest.write_bytes(newest.read_bytes()[:-1] + b"?")
+    (run / "log.jsonl").open("a").write("[]\n{\n\xff\n3")
+    assert finished(data, SMALL) is None
+    again = train(data, SMALL)
+    assert again.counts == {"ok": 6}
+    assert 0 < again.work_done < 6
+    assert find_checkpoint(run, "last").files == find_checkpoint(straight, "last").files
+    assert (run / "log.jsonl").read_bytes() == (straight / "log.jsonl").read_bytes()
+
+
+@pytest.mark.parametrize("name", ["config.json", "split.json"])
+@pytest.mark.parametrize("body", ["", "[]", "{", '{"train": 1}'])
+def test_damaged_files_of_a_run_are_told_in_one_line(data: Path, name: str, body: str) -> None:
+    run = train(data, dataclasses.replace(SMALL, steps=1)).artifact
+    (run / name).write_text(body)
+    with pytest.raises(UserError) as raised:
+        train(data, dataclasses.replace(SMALL, steps=1))
+    assert "\n" not in str(raised.value)
+
+
+def test_without_config_json_the_checkpoint_says_what_was_begun(data: Path) -> None:
+    run = train(data, dataclasses.replace(SMALL, steps=2)).artifact
+    (run / "config.json").unlink()
+    with pytest.raises(UserError, match=r"begun with train\.steps 2, not 6"):
+        train(data, SMALL)
+    assert train(data, dataclasses.replace(SMALL, steps=2)).work_done == 0
+
+
+def test_a_split_that_cannot_train_is_refused_before_any_work(data: Path) -> None:
+    split(data, SplitConfig(name="two", fractions=(0.7, 0.3)))
+    with pytest.raises(UserError, match=r"no part 'validation': make a split with three fractions"):
+        train(data, dataclasses.replace(SMALL, split="two"))
+    record = data / "splits/default/split.json"
+    about = json.loads(record.read_text())
+    about["parts"]["validation"]["rows"] = 0
+    record.write_text(json.dumps(about))
+    with pytest.raises(UserError, match=r"part validation of split 'default' is empty"):
+        train(data, SMALL)
+    assert not (data / "runs").exists()
+
+
 def test_a_step_that_is_not_finite_stops_and_is_not_kept(data: Path) -> None:
     config = dataclasses.replace(SMALL, learning_rate=1e30, warmup_steps=0, clip_norm=1e30)
     with pytest.raises(UserError, match=r"update \d is not finite \(caption .*lower train"):
@@ -191,7 +236,10 @@ def test_missing_split_bad_name_and_second_trainer_are_refused(data: Path) -> No
         train(data, dataclasses.replace(SMALL, split="none"))
     with pytest.raises(UserError, match=r"'\.\./x' is not allowed"):
         train(data, SMALL, run="../x")
-    with folder_lock(data / "runs/small"), pytest.raises(LockedError, match="runs/small"):
+    with (
+        folder_lock(data / "runs/small"),
+        pytest.raises(LockedError, match=r"runs/small: .* with --run"),
+    ):
         train(data, SMALL)
 
 
