@@ -106,7 +106,8 @@ def test_a_bad_newest_checkpoint_gives_way_to_an_older_whole_one(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     def flip(path: Path) -> None:
-        path.write_bytes(path.read_bytes()[:-1] + b"?")
+        body = path.read_bytes()
+        path.write_bytes(body[:-1] + bytes([body[-1] ^ 1]))
 
     damages: list[Callable[[Path], object]] = [
         lambda folder: (folder / "checkpoint.json").write_text('{"earscribe_checkpoint": 1, "st'),

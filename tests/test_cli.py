@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import typer
+from small_model import hollow_checkpoint
 from typer.testing import CliRunner
 
 import cli
@@ -151,15 +152,8 @@ def test_status_tells_how_far_every_stage_has_come(small_corpus: Path) -> None:
     split(small_corpus, SplitConfig(fractions=(0.5, 0.5)))
     (small_corpus / "report.html").touch()
     run = small_corpus / "runs" / "short"
-    checkpoint = run / "checkpoints" / "step-000004"
-    checkpoint.mkdir(parents=True)
+    hollow_checkpoint(run, 4)
     (run / "config.json").write_text(json.dumps({"preset": "tiny", "steps": 8}))
-    (checkpoint / "checkpoint.json").write_text(
-        json.dumps(
-            {"earscribe_checkpoint": 1, "step": 4, "validation_loss": 1.0, "best_loss": 1.0}
-            | {"files": {}}
-        )
-    )
     code, out, _ = earscribe("status", "--data", small_corpus, "--json")
     rows = [tuple(row.values()) for row in json.loads(out)]
     assert code == cli.DONE

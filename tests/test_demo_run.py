@@ -6,6 +6,7 @@ import socket
 from pathlib import Path
 
 import pytest
+from small_model import hollow_checkpoint
 
 from crawler.errors import UserError
 from crawler.ledger import LEDGER_NAME, Ledger, State
@@ -59,12 +60,9 @@ def test_other_steps_are_told_with_what_the_demo_can_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = tmp_path / "runs" / "tiny"
-    checkpoint = run / "checkpoints" / "step-000004"
-    checkpoint.mkdir(parents=True)
+    hollow_checkpoint(run, 4)
     begun = dataclasses.replace(PRESETS["tiny"], steps=8)
     (run / "config.json").write_text(json.dumps(config_to_json(begun)))
-    about = {"step": 4, "validation_loss": None, "best_loss": None, "files": {}}
-    (checkpoint / "checkpoint.json").write_text(json.dumps({"earscribe_checkpoint": 1} | about))
     monkeypatch.setattr("model.runs.split_hashes", lambda data, split: {"name": split})
     config = DemoConfig(train=dataclasses.replace(begun, steps=9))
     with pytest.raises(UserError, match=r"train.steps 8, not 9.* another folder with --data$"):

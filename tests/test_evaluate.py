@@ -11,8 +11,10 @@ import sacrebleu
 from small_model import SMALL
 
 from crawler.errors import LockedError, UserError
+from crawler.files import sha256_file
 from crawler.ledger import folder_lock
 from dataset.index import write_pairs
+from dataset.schema import Pair
 from dataset.splits import SplitConfig, load_split, split
 from model.config import GenerateConfig
 from model.evaluate import ScoredClip, evaluate, score_report
@@ -129,13 +131,21 @@ def test_a_run_that_may_know_the_clips_is_not_scored(data: Path) -> None:
         (run / "split.json").touch()
 
 
+def replace_test(folder: Path, pairs: list[Pair]) -> None:
+    """Another test part, as if the split had been made so."""
+    write_pairs(folder / "test.parquet", pairs)
+    record = json.loads((folder / "split.json").read_text())
+    record["parts"]["test"]["sha256"] = sha256_file(folder / "test.parquet")
+    (folder / "split.json").write_text(json.dumps(record))
+
+
 def test_a_test_clip_of_the_training_part_is_refused(data: Path) -> None:
     folder = data / "splits/default"
     training = load_split(data, "default", "train")
-    write_pairs(folder / "test.parquet", [*load_split(data, "default", "test"), training[0]])
+    replace_test(folder, [*load_split(data, "default", "test"), training[0]])
     with pytest.raises(UserError, match=rf"1 clips .* {training[0].clip_id}, are in the training"):
         evaluate(data, data / "runs/small", generate=GREEDY)
-    write_pairs(folder / "test.parquet", [])
+    replace_test(folder, [])
     with pytest.raises(UserError, match="part test of split 'default' is empty"):
         evaluate(data, data / "runs/small", generate=GREEDY)
 
