@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import signal
 import socket
 import subprocess
@@ -145,6 +146,18 @@ def test_ten_kills_lose_nothing(first: Journey, data: Path, tmp_path: Path) -> N
     assert same.equals(pq.read_table(data / PAIRS_NAME).drop_columns(["source_url", "page_url"]))
     # what a killed stage had finished was not asked for again by the stages after it
     assert last.stages["replica"]["total"] == 0, seed
+
+
+def test_the_journey_in_the_documents_is_this_one(first: Journey, data: Path) -> None:
+    told = (ROOT / "docs" / "journey.md").read_text(encoding="utf-8")
+    named = dict(re.findall(r"^    (\w+) +([^ {\n]+)", told, re.M))
+    rows = pq.read_table(data / PAIRS_NAME).to_pylist()
+    row = next(row for row in rows if row["pair_id"] == named["pair_id"])
+    assert row["clip_id"] == named["clip_id"]
+    for column in ("start_s", "actual_start_s", "num_tokens", "sample_rate", "loudness_lufs"):
+        assert float(named[column]) == row[column], column
+    caption = " ".join(told.split("caption        ")[1].split("    movements ")[0].split())
+    assert caption == row["caption"]
 
 
 def command(*arguments: object) -> subprocess.CompletedProcess[str]:
