@@ -82,7 +82,7 @@ def export_hf(
 def _locked(folder: Path) -> Iterator[None]:
     """Make `folder` and hold its kernel lock; UserError when that cannot be."""
     try:
-        (folder / SHARDS_NAME).mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         handle = os.open(folder, os.O_RDONLY)
     except OSError as error:
         raise UserError(
@@ -110,7 +110,9 @@ def _refuse_foreign(folder: Path) -> None:
     card = folder / CARD_NAME
     ours = card.is_file() and b"\nearscribe_export: " in card.read_bytes()
     beside = [] if ours else [path for path in folder.iterdir() if path.name != SHARDS_NAME]
-    inside = [path for path in (folder / SHARDS_NAME).iterdir() if not _is_ours(path, ours)]
+    shards = folder / SHARDS_NAME
+    lying = list(shards.iterdir()) if shards.is_dir() else [shards] if shards.exists() else []
+    inside = [path for path in lying if not _is_ours(path, ours)]
     if beside or inside:
         raise UserError(
             f"{folder} holds other files, such as {min(beside + inside).relative_to(folder)}: "

@@ -302,7 +302,8 @@ class Fetching:
         source = self.known["source"].get(source_key(pair))
         if source is None or source.state is State.PENDING:
             return blank
-        rights = source.result.get("licence") or self.config.audio_rights or "unknown"
+        told = source.result.get("audio_rights")  # when it was fetched
+        rights = source.result.get("licence") or self.config.audio_rights or told or "unknown"
         blank = dataclasses.replace(blank, stage="source", audio_rights=rights)
         blank = dataclasses.replace(blank, redistributable=may_be_passed_on(blank))
         if source.state is State.FAILED:
@@ -410,6 +411,7 @@ def fetch_one(key: str, url: str, folder: Path, config: FetchConfig) -> Outcome:
         "chapters": chapters,
         "description": source.description,
         "licence": source.licence,
+        "audio_rights": config.audio_rights,
     }
     return Finished(source.path, result, source.tools)
 

@@ -31,6 +31,7 @@ NEEDED = {  # what a row must say in each state
     State.FILTERED: ("filter_reason",),
     State.PENDING: (),
 }
+AGAIN = "delete it and run `earscribe fetch`"  # what mends a clip
 Row = Mapping[str, Any]
 
 
@@ -204,7 +205,7 @@ def _check_clip(data: Path, name: str, rows: list[Row]) -> Iterator[Finding]:
         return
     digest = sha256_file(path)
     if any(row["sha256"] != digest for row in rows):
-        yield Finding("altered_clip", name, "its bytes are not those the index says (sha256)")
+        yield Finding("altered_clip", name, f"its bytes are not those of the index: {AGAIN}")
     yield from _check_header(path, name, rows)
     if any(row["clip_id"] != relative.stem for row in rows):
         yield Finding("clip_path", name, "the file is not named by its clip_id")
@@ -214,7 +215,7 @@ def _check_header(path: Path, name: str, rows: list[Row]) -> Iterator[Finding]:
     try:
         header = soundfile.info(path)
     except soundfile.SoundFileError as error:
-        yield Finding("unreadable_clip", name, str(error))
+        yield Finding("unreadable_clip", name, f"{error}: {AGAIN}")
         return
     if any(row["sample_rate"] != header.samplerate for row in rows):
         yield Finding("sample_rate", name, f"the file has {header.samplerate} Hz, the index not")

@@ -253,6 +253,7 @@ def test_a_folder_with_other_files_is_refused(ready: Path, tmp_path: Path) -> No
     with pytest.raises(UserError, match="holds other files"):
         export_hf(ready, folder)
     assert files(folder) == {"README.md": b"My only copy."}
+    assert len(list(folder.iterdir())) == 1
     with pytest.raises(UserError, match="cannot export to"):
         export_hf(ready, folder / "README.md")
     (tmp_path / "empty").mkdir()

@@ -448,4 +448,5 @@ def test_only_free_text_with_free_audio_may_be_passed_on(
     assert {(row.audio_rights, row.redistributable) for row in found} == {
         (audio or "unknown", free)
     }
+    assert fetch(tmp_path, CONFIG).work_done == 0  # what was known when it was fetched stays
     assert pair(tmp_path, PairConfig()).work_done == 0
