@@ -35,6 +35,7 @@ class Form(StrEnum):
     """What `export` can write."""
 
     HF = "hf"  # parquet shards that Hugging Face datasets load
+    IDS = "ids"  # ids, bounds and hashes alone: what may be published
 
 
 class Which(StrEnum):
@@ -90,8 +91,17 @@ COMMON = {
 }
 
 
+imports = typer.Typer(
+    name="import",
+    help="Bring works or texts from elsewhere than a crawl.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+)
+app.add_typer(imports, rich_help_panel=STAGES)
+
+
 def command(
-    panel: str, example: str, *, data: Path = DEFAULT_DATA
+    panel: str | None, example: str, *, data: Path = DEFAULT_DATA, group: typer.Typer = app
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Register a function as a command that takes `common` first; add the options of COMMON.
 
@@ -129,7 +139,7 @@ def command(
         keyword = [item.replace(kind=inspect.Parameter.KEYWORD_ONLY) for item in own]
         run.__signature__ = inspect.Signature(keyword + added)  # type: ignore[attr-defined]
         run.__annotations__ = {item.name: item.annotation for item in keyword + added}
-        return app.command(rich_help_panel=panel, epilog=f"Example: {example}")(run)
+        return group.command(rich_help_panel=panel, epilog=f"Example: {example}")(run)
 
     return register
 
@@ -169,35 +179,119 @@ def perform(
 # --- the stages -----------------------------------------------------------------------------
 
 
-@command(STAGES, "earscribe crawl --seeds seeds.txt --contact you@example.org")
+Selectors = Annotated[
+    Path | None, typer.Option(help="TOML file instead of crawler/selectors.toml.")
+]
+Contact = Annotated[str | None, typer.Option(help="Your mail address, for the site's keeper.")]
+Site = Annotated[str | None, typer.Option(help="Address of the site.")]
+Bundle = Annotated[
+    Path | None, typer.Option(help="PEM file of certificates, instead of the system's.")
+]
+
+
+@command(STAGES, "earscribe crawl --contact you@example.org")
 def crawl(
     common: Common,
     seeds: Annotated[
-        Path | None, typer.Option(help="File with a slug or an address a line.")
+        Path | None,
+        typer.Option(help="File with a slug or an address a line; default: all known works."),
     ] = None,
     address: Annotated[
         list[str] | None, typer.Option(help="One slug or address; may be repeated.")
     ] = None,
-    site: Annotated[str | None, typer.Option(help="Address of the site.")] = None,
-    contact: Annotated[
-        str | None, typer.Option(help="Your mail address, for the site's keeper.")
+    discover: Annotated[
+        bool | None, typer.Option("--discover", help="Also what the visited pages link to.")
     ] = None,
+    max_pages: Annotated[int | None, typer.Option(help="Pages asked for in this run.")] = None,
+    refresh_after: Annotated[
+        float | None, typer.Option(metavar="DAYS", help="Ask again for pages older than this.")
+    ] = None,
+    reparse: Annotated[
+        bool, typer.Option("--reparse", help="Only read the stored pages again: no request.")
+    ] = False,
+    site: Site = None,
+    contact: Contact = None,
     delay: Annotated[float | None, typer.Option(help="Seconds between two requests.")] = None,
+    ca_bundle: Bundle = None,
+    selectors: Selectors = None,
 ) -> None:
-    """Collect work pages: pages/ and works.jsonl."""
-    from crawler.crawl import CrawlConfig
-    from crawler.crawl import crawl as run
+    """Collect work pages: pages/ and works.jsonl; exit code 3 when too few fields are found."""
+    from crawler import crawl as stage
 
     config = common.layer(
-        CrawlConfig(),
+        stage.CrawlConfig(),
         "crawl",
         seeds_file=seeds,
         seeds=tuple(address) if address else None,
+        discover=discover,
+        max_pages=max_pages,
+        refresh_after_days=refresh_after,
         site=site,
         contact=contact,
         delay_s=delay,
+        ca_bundle=ca_bundle,
+        selectors=selectors,
     )
-    perform(common, "crawl", run, common.data, config)
+    perform(common, "crawl", stage.reparse if reparse else stage.crawl, common.data, config)
+
+
+@command(None, "earscribe import released music-text-data", group=imports)
+def released(
+    common: Common,
+    folder: Annotated[Path, typer.Argument(help="The folder with the study's three files.")],
+) -> None:
+    """The 2022 study's texts and videos -> works.jsonl, with a count of every kind of anomaly."""
+    from crawler.released import import_released
+
+    perform(common, "import", import_released, common.data, folder)
+
+
+@command(None, "earscribe import table captions.csv --text caption --url ytid", group=imports)
+def table(
+    common: Common,
+    file: Annotated[Path, typer.Argument(help="CSV, TSV, JSONL or parquet.")],
+    text: Annotated[str, typer.Option(help="Column of the texts.")],
+    url: Annotated[str | None, typer.Option(help="Column of addresses or YouTube ids.")] = None,
+    audio: Annotated[
+        str | None, typer.Option("--file", help="Column of audio files, instead of --url.")
+    ] = None,
+    start: Annotated[str | None, typer.Option(help="Column of begins: seconds or m:ss.")] = None,
+    end: Annotated[str | None, typer.Option(help="Column of ends.")] = None,
+    id_: Annotated[
+        str | None, typer.Option("--id", help="Column that says which rows are of one work.")
+    ] = None,
+    title: Annotated[str | None, typer.Option(help="Column of titles.")] = None,
+    composer: Annotated[str | None, typer.Option(help="Column of composers.")] = None,
+    text_rights: Annotated[
+        str | None, typer.Option(help="Licence of the texts: CC BY 4.0.")
+    ] = None,
+) -> None:
+    """A table of your own, texts beside addresses or audio files -> pairs.parquet (pending)."""
+    from dataset.tables import TableConfig, import_table
+
+    config = TableConfig(
+        text=text,
+        url=url,
+        file=audio,
+        start=start,
+        end=end,
+        id=id_,
+        title=title,
+        composer=composer,
+        text_rights=text_rights,
+    )
+    perform(common, "import", import_table, common.data, file, config)
+
+
+@command(None, "earscribe import ids release.parquet", group=imports)
+def ids(
+    common: Common,
+    file: Annotated[Path, typer.Argument(help="What `earscribe export ids` wrote.")],
+) -> None:
+    """A release of ids and facts: the pages to crawl, and what `validate` compares with."""
+    from dataset.ids import import_ids
+
+    perform(common, "import", import_ids, common.data, file)
 
 
 @command(STAGES, "earscribe pair")
@@ -267,18 +361,22 @@ def report(common: Common) -> None:
 @command(STAGES, "earscribe export hf my-dataset --local")
 def export(
     common: Common,
-    form: Annotated[Form, typer.Argument(help="hf: for Hugging Face datasets.")],
-    folder: Annotated[Path, typer.Argument(help="The folder to write.")],
-    split: Annotated[str, typer.Option(help="The split to export.")] = "default",
+    form: Annotated[Form, typer.Argument(help="hf: for Hugging Face datasets. ids: facts alone.")],
+    target: Annotated[Path, typer.Argument(help="The folder (hf) or file (ids) to write.")],
+    split: Annotated[str, typer.Option(help="The split to export as hf.")] = "default",
     local: Annotated[
-        bool, typer.Option("--local", help="Include what may not be passed on.")
+        bool, typer.Option("--local", help="Include what may not be passed on (hf).")
     ] = False,
 ) -> None:
-    """Write a split in another form, with its audio and a dataset card."""
+    """Write a split with its audio and a dataset card, or the ids of the index."""
+    if form is Form.IDS:
+        from dataset.ids import export_ids
+
+        perform(common, "export", export_ids, common.data, target)
+        return
     from dataset.export import export_hf
 
-    assert form is Form.HF
-    perform(common, "export", export_hf, common.data, folder, split=split, local=local)
+    perform(common, "export", export_hf, common.data, target, split=split, local=local)
 
 
 @command(STAGES, "earscribe train --preset tiny --split default")
@@ -343,6 +441,40 @@ def caption(
 
 
 # --- around them ----------------------------------------------------------------------------
+
+
+@command(AROUND, "earscribe probe page.html --url Josef-Suk-Piano-Quintet-in-g-minor-Op-8")
+def probe(
+    common: Common,
+    page: Annotated[str, typer.Argument(help="A page's file, its address or its slug.")],
+    url: Annotated[str | None, typer.Option(help="The address that a file came from.")] = None,
+    save: Annotated[
+        Path | None, typer.Option(help="Folder for the page and the work read from it.")
+    ] = None,
+    site: Site = None,
+    contact: Contact = None,
+    ca_bundle: Bundle = None,
+    selectors: Selectors = None,
+) -> None:
+    """Look closely at one work page: each field, the method that found it, what was tried."""
+    from crawler.crawl import CrawlConfig
+    from crawler.probe import probe as look
+    from crawler.probe import save_fixture
+
+    config = common.layer(
+        CrawlConfig(), "crawl", site=site, contact=contact, ca_bundle=ca_bundle, selectors=selectors
+    )
+    found = look(page, url=url, config=config)
+    if save:
+        save_fixture(found, save)
+    if common.as_json:
+        typer.echo(json.dumps(found.to_dict()))
+    else:
+        show_rows(found.url, found.rows())
+        for remark in found.remarks:
+            typer.echo(f"remark: {remark}")
+    if found.error:
+        raise UserError(found.error)
 
 
 @command(AROUND, "earscribe status")
