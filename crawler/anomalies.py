@@ -11,9 +11,7 @@ from crawler.studyfiles import Entry, Study, StudyText, movement_names
 
 LONG_S = 1_200.0  # an entry this long is hardly one movement
 ORDINALS = "first second third fourth fifth sixth seventh eighth ninth tenth".split()
-ORDINAL = re.compile(
-    rf"\b({'|'.join(ORDINALS)})\b[^.;,]{{0,20}}?\bmovement\b", re.IGNORECASE
-)
+ORDINAL = re.compile(rf"\b({'|'.join(ORDINALS)})\b[^.;,]{{0,20}}?\bmovement\b", re.IGNORECASE)
 FINALE = re.compile(r"\bfinale\b|\b(?:last|final|closing|concluding) movement\b", re.IGNORECASE)
 PLURAL = re.compile(r"\bmovements\b", re.IGNORECASE)
 GLUED = re.compile(r"\b(?:Op|No)\.\d")
@@ -32,12 +30,12 @@ ENTRIES: Mapping[str, EntryTest] = {  # class -> whether an entry is of it
     "last next_video is a number": lambda e: e.following is None and e.raw["next_video"] == 0,
     "movement_id is empty": lambda e: e.movement is None,
     "complete work": lambda e: e.movement == 0,
-    "YouTube id is not of 11 characters": lambda e: e.raw["youtube_id"] != e.youtube_id,
+    "YouTube id is not of 11 characters": lambda e: e.raw.get("youtube_id") != e.youtube_id,
     "id begins with -": lambda e: e.youtube_id.startswith("-"),
     "id begins with _": lambda e: e.youtube_id.startswith("_"),
-    "no end after a start": lambda e: e.start_s and not int(e.raw["end"]),
+    "no end after a start": lambda e: e.start_s and not float(e.raw["end"]),
     "duration is not the interval": lambda e: (
-        e.duration_s and int(e.raw["end"]) and e.duration_s != (e.end_s or 0) - (e.start_s or 0)
+        e.duration_s and float(e.raw["end"]) and e.duration_s != (e.end_s or 0) - (e.start_s or 0)
     ),
     "empty name": lambda e: not e.name,
     "qualifier among the performers": lambda e: grammar.performers(e.title, DEFAULT.labels)[1],

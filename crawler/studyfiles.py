@@ -1,7 +1,9 @@
 """The three files of the 2022 study, read tolerantly into strict records that keep what was odd."""
 
 import csv
+import io
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -60,7 +62,6 @@ class StudyText:
     text: str  # without the number that the study put before it
     number: int | None  # that number; None = there is none
     raw: Mapping[str, Any]
-
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,9 +157,10 @@ def read_text(row: Mapping[str, Any]) -> StudyText:
     body = str(row["sent_text"])
     prefix = PREFIX.match(body)
     text = " ".join((body[prefix.end() :] if prefix else body).split())
-    movement = int(row["sent_idx"])
+    index = str(row["sent_idx"])
+    movement = int(index) if index.isdecimal() else 0
     if movement < 1 or not text:
-        raise RecordError(f"movement {movement}" if text else "the text is empty")
+        raise RecordError("the text is empty" if movement else f"sent_idx {index!r} is no movement")
     return StudyText(
         work_id=slug(str(row["music_id"])),
         sent_id=str(row["sent_id"]),
@@ -226,7 +228,7 @@ def _interval(row: Mapping[str, Any]) -> tuple[float | None, float | None, float
     start_s, given_s = float(row["start"]), float(row["end"])
     duration_s = duration(row["duration"])
     end_s = given_s or (start_s + duration_s if start_s and duration_s else None)
-    if start_s < 0 or (end_s is not None and end_s <= start_s):
+    if not (0 <= start_s < (math.inf if end_s is None else end_s) and given_s < math.inf):
         raise RecordError(f"the interval from {start_s:g} s to {given_s:g} s is empty")
     return (start_s if start_s or end_s else None), end_s, duration_s
 
@@ -243,10 +245,12 @@ def duration(value: object) -> float | None:
 
 
 def _added(path: Path, refused: list[Refused]) -> Iterator[Added]:
-    for row in csv.reader(_read(path).splitlines(keepends=True)):
+    for row in csv.reader(io.StringIO(_read(path), newline="")):
         if not row:
             continue
         try:
+            if len(row) != 3:
+                raise RecordError(f"{len(row)} cells instead of 3")
             name, url, listed = row
             lines = tuple(read_line(line) for line in listed.splitlines() if line.strip())
             yield Added(work_id=slug(name), url=url, lines=lines)
