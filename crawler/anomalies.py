@@ -6,7 +6,6 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from crawler import grammar
-from crawler.pages import DEFAULT
 from crawler.studyfiles import Entry, Study, StudyText, movement_names
 
 LONG_S = 1_200.0  # an entry this long is hardly one movement
@@ -38,7 +37,7 @@ ENTRIES: Mapping[str, EntryTest] = {  # class -> whether an entry is of it
         e.duration_s and float(e.raw["end"]) and e.duration_s != (e.end_s or 0) - (e.start_s or 0)
     ),
     "empty name": lambda e: not e.name,
-    "qualifier among the performers": lambda e: grammar.performers(e.title, DEFAULT.labels)[1],
+    "qualifier among the performers": lambda e: e.qualifiers,
     "numeral is not the movement": lambda e: (
         (line := grammar.movement(e.name)) and line.number != e.movement
     ),

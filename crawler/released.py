@@ -12,7 +12,7 @@ from crawler.anomalies import count, text_flags
 from crawler.errors import UserError
 from crawler.items import Movement, Note, Part, Person, Recording, Work, read_works, write_works
 from crawler.ledger import folder_lock
-from crawler.pages import DEFAULT, VIDEO_URL
+from crawler.pages import VIDEO_URL
 from crawler.studyfiles import Entry, Study, movement_names, read_study
 from crawler.summary import Progress, Summary, silent
 from crawler.urls import canonical
@@ -132,7 +132,6 @@ def recordings(entries: Sequence[Entry], names: dict[int, str]) -> tuple[Recordi
     """The one recording that the study kept of a work, its parts in their order."""
     if not entries:
         return ()
-    performers, qualifiers = grammar.performers(entries[0].title, DEFAULT.labels)
     parts = tuple(
         Part(
             video_id=entry.video_id,
@@ -149,8 +148,8 @@ def recordings(entries: Sequence[Entry], names: dict[int, str]) -> tuple[Recordi
     return (
         Recording(
             recording_id=entries[0].video_id,
-            performers=performers,
-            qualifiers=qualifiers,
+            performers=entries[0].performers,
+            qualifiers=entries[0].qualifiers,
             parts=parts,
         ),
     )

@@ -19,6 +19,7 @@ VIDEOS_NAMES = ("videos_info.json", "videos_info_updated.json")
 ADDED_NAMES = ("video_add.csv",)
 
 VIDEO_ID = re.compile(r"([\w-]{11})(\d{0,2})", re.ASCII)
+MAX_MOVEMENT = 99
 PREFIX = re.compile(r"\s*(\d+)\s*[.,)]+\s*")
 TIME = re.compile(r"[\[(]?\s*(?<![\d:])((?:\d{1,2}:)?\d{1,2}:\d{2})(?![\d:])\s*[\])]?")
 RANGE = re.compile(rf"({TIME.pattern})\s*[-–]\s*{TIME.pattern}")  # begin - end
@@ -28,11 +29,18 @@ LABEL = re.compile(
     r"|Movement\s+(?P<word>\w+)\s*:)\s*",
     re.IGNORECASE,
 )
+QUALIFIER = re.compile(
+    r"(?P<rest>.*?)\s*\((?P<word>live|(?:with )?score|animation|\?)\)", re.IGNORECASE
+)
 WORDS = "one two three four five six seven eight nine ten eleven twelve".split()
 
 
 class RecordError(ValueError):
     """A record that cannot be read; the message says why."""
+
+
+# What reading a record of another form than expected can raise.
+BROKEN = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +54,8 @@ class Entry:
     start_s: float | None  # None = the beginning of the video
     end_s: float | None  # None = to the end
     duration_s: float | None
-    title: str  # performers and qualifiers
+    performers: tuple[str, ...]
+    qualifiers: tuple[str, ...]  # in lower case: "live", "with score"
     name: str
     following: str | None  # video_id of the next stretch; None = last
     raw: Mapping[str, Any]
@@ -138,6 +147,11 @@ def _read(path: Path) -> str:
         raise UserError(f"cannot read {path}: {error}") from error
 
 
+def sound(value: object) -> str:
+    """A value as text that can be written: JSON may hold halves of characters."""
+    return str(value).encode("utf-8", "replace").decode()
+
+
 # ---------------------------------------------------------------- texts
 
 
@@ -147,23 +161,25 @@ def _texts(path: Path, refused: list[Refused]) -> Iterator[StudyText]:
             continue
         try:
             yield read_text(json.loads(line))
-        except (ValueError, KeyError, TypeError, AttributeError, UserError) as error:
+        except (*BROKEN, UserError) as error:
             why = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
             refused.append(Refused(file=path.name, record=f"line {number}", reason=why))
 
 
 def read_text(row: Mapping[str, Any]) -> StudyText:
     """A text from one line of the JSONL file; an error of what is wrong with it."""
-    body = str(row["sent_text"])
+    body = sound(row["sent_text"])
     prefix = PREFIX.match(body)
     text = " ".join((body[prefix.end() :] if prefix else body).split())
     index = str(row["sent_idx"])
-    movement = int(index) if index.isdecimal() else 0
-    if movement < 1 or not text:
-        raise RecordError("the text is empty" if movement else f"sent_idx {index!r} is no movement")
+    movement = int(index) if index.isdecimal() and len(index) < 4 else 0
+    if not 1 <= movement <= MAX_MOVEMENT:
+        raise RecordError(f"sent_idx {index!r} is no movement")
+    if not text:
+        raise RecordError("the text is empty")
     return StudyText(
         work_id=slug(str(row["music_id"])),
-        sent_id=str(row["sent_id"]),
+        sent_id=sound(row["sent_id"]),
         movement=movement,
         text=text,
         number=int(prefix[1]) if prefix else None,
@@ -177,14 +193,14 @@ def read_text(row: Mapping[str, Any]) -> StudyText:
 def _videos(path: Path, refused: list[Refused]) -> Iterator[tuple[str, tuple[Entry, ...]]]:
     try:
         table = json.loads(_read(path))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is not JSON: {error}") from error
     if not isinstance(table, dict):
         raise UserError(f"{path} is no JSON object of works")
     for name, rows in table.items():
         try:
             work_id = slug(name)
-        except UserError as error:
+        except (UserError, UnicodeError) as error:
             refused.append(Refused(file=path.name, record=name, reason=str(error)))
             continue
         yield work_id, tuple(_entries(work_id, rows, path.name, refused))
@@ -194,7 +210,7 @@ def _entries(work_id: str, rows: Any, file: str, refused: list[Refused]) -> Iter
     for place, row in enumerate(rows if isinstance(rows, list) else [rows], start=1):
         try:
             yield read_entry(work_id, row)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except BROKEN as error:
             why = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
             refused.append(Refused(file=file, record=f"{work_id} entry {place}", reason=why))
 
@@ -205,22 +221,36 @@ def read_entry(work_id: str, row: Mapping[str, Any]) -> Entry:
     if match is None:
         raise RecordError(f"{row['video_id']!r} is no YouTube id with a movement's number")
     start_s, end_s, duration_s = _interval(row)
-    number = row["movement_id"]
-    if number not in ("", None) and match[2] and int(number) != int(match[2]):
-        raise RecordError(f"video_id {match[0]!r} is not of movement {number!r}")
+    number = None if row["movement_id"] in ("", None) else int(row["movement_id"])
+    if number is not None and match[2] and number != int(match[2]):
+        raise RecordError(f"video_id {match[0]!r} is not of movement {number}")
+    if not 0 <= (number or 0) <= MAX_MOVEMENT:
+        raise RecordError(f"movement_id {number} is no movement")
+    players, qualifiers = performers(sound(row["title"]))
     return Entry(
         work_id=work_id,
         video_id=match[0],
         youtube_id=match[1],
-        movement=None if number in ("", None) else int(number),
+        movement=number,
         start_s=start_s,
         end_s=end_s,
         duration_s=duration_s,
-        title=str(row["title"]).strip(),
-        name=str(row["name"]).strip(),
+        performers=players,
+        qualifiers=qualifiers,
+        name=sound(row["name"]).strip(),
         following=None if str(row["next_video"]) == "0" else str(row["next_video"]),
         raw=row,
     )
+
+
+def performers(title: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Names and qualifiers of "A Quartet, B (live)"."""
+    qualifiers: list[str] = []
+    rest = title.strip()
+    while match := QUALIFIER.fullmatch(rest):
+        qualifiers.insert(0, match["word"].lower())
+        rest = match["rest"]
+    return tuple(name.strip() for name in rest.split(",") if name.strip()), tuple(qualifiers)
 
 
 def _interval(row: Mapping[str, Any]) -> tuple[float | None, float | None, float | None]:

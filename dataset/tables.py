@@ -147,7 +147,7 @@ def _json_rows(body: str) -> list[dict[str, Any]]:
 def _json_row(line: str) -> dict[str, Any]:
     try:
         row = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return row if isinstance(row, dict) else {}
 
@@ -255,11 +255,11 @@ def read_entry(file: Path, row: Row, config: TableConfig) -> Entry:
 
 
 def _cell(row: Row, column: str | None) -> str:
-    """A value as text; "" for none, for an empty cell and for not-a-number."""
+    """A value as text that can be written; "" for none, an empty cell and not-a-number."""
     value = row.get(column) if column is not None else None
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
-    return str(value).strip()
+    return str(value).encode("utf-8", "replace").decode().strip()  # JSON: half characters
 
 
 def local_address(table: Path, name: str) -> str:

@@ -283,6 +283,7 @@ def test_unreadable_files_are_told_in_one_line(
         {"start": "x"},
         {"end": "nan"},
         {"movement_id": 3},
+        {"movement_id": 10**9, "video_id": "dahl0000001"},
         {"video_id": 7},
         {"duration": None},
     ],
@@ -298,3 +299,31 @@ def test_odd_entries_cost_themselves_alone(tmp_path: Path, odd: dict[str, Any]) 
     assert "Dora-Dahl-Serenade-in-C-major entry 2" in {
         row["record"] for row in summary.details["refused"]
     }
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"music_id": "A-B-Trio", "sent_id": "x", "sent_idx": "1000000000", "sent_text": "Words"}',
+        '{"music_id": "A-\\ud800-Trio", "sent_id": "x", "sent_idx": "1", "sent_text": "Words"}',
+        '{"music_id": "A-B-Trio", "sent_idx": "1", "sent_text": "Words"}',
+        "[1]",
+        "[" * 100_000,
+    ],
+)
+def test_odd_texts_cost_themselves_alone(tmp_path: Path, line: str) -> None:
+    folder = shutil.copytree(FIXTURE, tmp_path / "released")
+    with (folder / "music_text_pairs.jsonl").open("a") as texts:
+        texts.write(line + "\n")
+    summary = import_released(tmp_path / "data", folder)
+    assert (summary.details["refused records"], summary.details["texts"]) == (9, 15)
+
+
+def test_half_characters_are_replaced(tmp_path: Path) -> None:
+    folder = shutil.copytree(FIXTURE, tmp_path / "released")
+    row = {"music_id": "A-B-Trio", "sent_id": "x", "sent_idx": "1", "sent_text": "1. Odd \ud800."}
+    with (folder / "music_text_pairs.jsonl").open("a") as texts:
+        texts.write(json.dumps(row) + "\n")
+    import_released(tmp_path / "data", folder)
+    work = next(w for w in read_works(tmp_path / "data" / "works.jsonl") if w.work_id == "A-B-Trio")
+    assert work.notes[0].text == "Odd ?."
