@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import math
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,6 @@ from crawler.files import sha256_file
 from crawler.grammar import KEY, seconds
 from crawler.items import Note, Part, Person, Recording, Work
 from crawler.ledger import Ledger, State
-from crawler.references import YOUTUBE_ID, from_link
 from crawler.summary import Progress, Summary, silent
 from dataset.index import PAIRS_NAME, load_pairs, read_foreign, write_pairs
 from dataset.pairing import TABLE, PairConfig, Text, count_states, keep_cut, make_pair
@@ -30,6 +30,8 @@ FORMS = (".csv", ".tsv", ".jsonl", ".parquet")
 DELIMITERS = ",;\t|"
 WATCH = "https://www.youtube.com/watch?v={id}"
 YOUTUBE = ("youtube.com", "www.youtube.com", "m.youtube.com", "music.youtube.com", "youtu.be")
+YOUTUBE_ID = re.compile(r"[\w-]{11}", re.ASCII)
+LINK = re.compile(r"(?:[?&]v=|youtu\.be/|/(?:embed|shorts|live)/)([\w-]{11})(?![\w-])", re.ASCII)
 SHOWN = 20  # refused rows in the summary
 EXTRA = "\0extra"  # cells beyond the header's columns
 Row = Mapping[str, Any]
@@ -286,10 +288,8 @@ def web_address(cell: str) -> tuple[str, str | None]:
         raise RowError("no_address") from error
     if parts.scheme not in ("http", "https") or not host or not cell.isprintable():
         raise RowError("no_address")
-    found = from_link(cell) if host in YOUTUBE else None
-    if found is None:
-        return cell, None
-    return WATCH.format(id=found.youtube_id), found.youtube_id
+    found = LINK.search(cell) if host in YOUTUBE else None
+    return (WATCH.format(id=found[1]), found[1]) if found else (cell, None)
 
 
 def read_seconds(cell: str) -> float | None:
