@@ -65,6 +65,8 @@ class Note:
     source: str  # "Edition Silvertrust"
     text: str
     credit: str | None = None  # the line that says who holds the rights
+    movements: tuple[int, ...] | None = None  # it speaks of, if given; None = to be read in it
+    flags: tuple[str, ...] = ()  # what speaks against these
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,8 +124,19 @@ def work_from_dict(row: Mapping[str, Any]) -> Work:
             "composer": Person(**row["composer"]),
             "movements": tuple(Movement(**movement) for movement in row["movements"]),
             "recordings": recordings,
-            "notes": tuple(Note(**note) for note in row["notes"]),
+            "notes": tuple(_note(note) for note in row["notes"]),
             "related": tuple(row["related"]),
+        }
+    )
+
+
+def _note(row: Mapping[str, Any]) -> Note:
+    given = row.get("movements")
+    return Note(
+        **{
+            **row,
+            "movements": None if given is None else tuple(given),
+            "flags": tuple(row.get("flags", ())),
         }
     )
 

@@ -30,9 +30,16 @@ from dataset.audio import (
 )
 from dataset.bounds import Refusal, Request, request_clip
 from dataset.index import PAIRS_NAME, load_pairs, write_pairs
-from dataset.pairing import count_states, may_be_passed_on
+from dataset.pairing import TABLE, count_states, may_be_passed_on
 from dataset.schema import ErrorClass, Pair, stable_id
-from dataset.sources import SourceConfig, SourceError, fetch_source, hang_up
+from dataset.sources import (
+    Source,
+    SourceConfig,
+    SourceError,
+    copy_source,
+    fetch_source,
+    hang_up,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -236,9 +243,12 @@ class Fetching:
         return request_clip(pair, source_key(pair), source.result, limits, self.mark)
 
     def fetch_job(self, key: str) -> Job:
-        """Fetch a source."""
-        url, folder, config = self.groups[key][0].source_url, self.data / SOURCES, self.config
-        return Job(key, "source", [key], lambda: [fetch_one(key, url, folder, config)])
+        """Fetch a source; a file on this machine only when a person's table names it."""
+        group, folder, config = self.groups[key], self.data / SOURCES, self.config
+        named = all(pair.align_method == TABLE for pair in group)
+        obtain = copy_source if named and key.startswith("file:") else fetch_source
+        url = group[0].source_url
+        return Job(key, "source", [key], lambda: [fetch_one(key, url, folder, config, obtain)])
 
     def cut_job(self, key: str, source: Entry, missing: Mapping[str, Request]) -> Job:
         """Cut the missing clips of a source in one pass."""
@@ -383,12 +393,18 @@ def caught(error: Exception) -> Failed:
     raise error
 
 
-def fetch_one(key: str, url: str, folder: Path, config: FetchConfig) -> Outcome:
-    """Fetch a source into `folder` under a temporary name and decode it to verify it."""
+def fetch_one(
+    key: str,
+    url: str,
+    folder: Path,
+    config: FetchConfig,
+    obtain: Callable[[str, Path, SourceConfig], Source],
+) -> Outcome:
+    """Obtain a source into `folder` under a temporary name and decode it to verify it."""
     folder.mkdir(parents=True, exist_ok=True)
     stem = folder / f"{TEMPORARY_PREFIX}{stable_id(key)}"
     try:
-        source = fetch_source(url, stem, config)
+        source = obtain(url, stem, config)
         media = probe(source.path)
         if media.duration_s > config.max_source_s:
             limit = f"{media.duration_s:.0f} s, above fetch.max_source_s {config.max_source_s:g}"

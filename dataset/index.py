@@ -56,6 +56,15 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
         raise UserError(f"{path} is damaged or not a parquet file: {reason}") from error
 
 
+def read_foreign(path: Path) -> list[dict[str, Any]]:
+    """The rows of any parquet file; UserError when it is none."""
+    try:
+        rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
+    except (OSError, pa.ArrowException) as error:
+        raise UserError(f"{path} is not a parquet file: {str(error).splitlines()[0]}") from error
+    return rows
+
+
 def _check_schema(path: Path, schema: pa.Schema) -> None:
     version = (schema.metadata or {}).get(b"earscribe_schema_version", b"none").decode()
     if version != str(SCHEMA_VERSION):

@@ -20,6 +20,8 @@ logger = logging.getLogger(__name__)
 
 WORKS_NAME = "works.jsonl"
 ALIGN_METHOD = "order-and-names-1"
+GIVEN = "given"  # the note came with its movements
+TABLE = "table"  # the row came from a person's table and is not of a work
 CUT_COLUMNS = (  # what `fetch` writes into a row, kept over a second `pair`
     *("clip_id", "start_s", "end_s", "bounds_source", "actual_start_s", "actual_end_s", "audio"),
     *("sample_rate", "num_samples", "sha256", "pcm_md5", "codec", "loudness_lufs"),
@@ -59,9 +61,10 @@ class Text:
     note: Note
     index: int  # among the texts of the notes of this source, from 0
     raw: str
-    movements: tuple[int, ...]
+    movements: tuple[int, ...]  # () = the whole work
     score: float  # of its least sure sentence
     flags: tuple[str, ...]
+    method: str = ALIGN_METHOD
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +82,13 @@ class Stretch:
 def pair(data: Path, config: PairConfig, progress: Progress = silent) -> Summary:
     """Write pairs.parquet from works.jsonl; clips that were cut before keep their columns.
 
-    Raises UserError when there are no works.
+    Rows that were imported from a table stay. Raises UserError when there are no works.
     """
     with Ledger(data):
         works = read_works(data / WORKS_NAME)
         index = data / PAIRS_NAME
         old = {known.pair_id: known for known in load_pairs(index)} if index.is_file() else {}
-        pairs: list[Pair] = []
+        pairs = [known for known in old.values() if known.align_method == TABLE]
         for done, work in enumerate(works, 1):
             pairs += [keep_cut(new, old.get(new.pair_id)) for new in pair_work(work, config)]
             progress(done, len(works))
@@ -178,8 +181,12 @@ def movement_names(work: Work) -> list[str]:
 def note_texts(note: Note, names: Sequence[str], first: int = 0) -> list[Text]:
     """Consecutive sentences of the same movements, joined; remarks are left out.
 
-    A new paragraph that does not name its movement begins a text of its own.
+    A new paragraph that does not name its movement begins a text of its own. A note whose
+    movements are given is one text.
     """
+    if note.movements is not None:
+        flags = (*note.flags, *(("fragment",) if is_fragment(note.text) else ()))
+        return [Text(note, first, note.text, note.movements, 1.0, tuple(sorted(flags)), GIVEN)]
     groups: list[list[Reading]] = []
     for reading in read_note(note.text, names):
         guessed = reading.fresh and "by_order" in reading.flags
@@ -197,16 +204,22 @@ def join(note: Note, group: Sequence[Reading], index: int) -> Text:
     guessed = sum("by_order" in reading.flags for reading in group)
     if guessed:
         flags.add("by_order" if guessed == len(group) else "partly_by_order")
-    if raw[:1].islower() or raw.rstrip("\"'”’)]")[-1:] not in ".!?…":
+    if is_fragment(raw):
         flags.add("fragment")
     score = min(reading.score for reading in group)
     return Text(note, index, raw, group[0].movements, score, tuple(sorted(flags)))
 
 
+def is_fragment(raw: str) -> bool:
+    """Whether a text begins or ends within a sentence."""
+    return raw[:1].islower() or raw.rstrip("\"'”’)]")[-1:] not in ".!?…"
+
+
 def stretch(text: Text, work: Work, recording: Recording) -> Stretch:
     """Where the movements of a text lie in a recording: one stretch of one source, or none."""
-    parts = [part for part in recording.parts if part.movement in text.movements]
-    if {part.movement for part in parts} == set(text.movements):
+    wanted = text.movements or (0,)
+    parts = [part for part in recording.parts if part.movement in wanted]
+    if {part.movement for part in parts} == set(wanted):
         return of_parts(parts, recording)
     whole = [part for part in recording.parts if part.movement == 0]
     if len(whole) == 1:
@@ -237,14 +250,15 @@ def make_pair(work: Work, text: Text, recording: Recording, config: PairConfig) 
     caption = clean(text.raw)
     where = stretch(text, work, recording)
     refusal = where.refusal or refuse(text, caption, config)
-    name = movement_names(work)[text.movements[0] - 1] or None
+    names = dict(enumerate(movement_names(work), start=1))
+    name = names.get(text.movements[0]) or None if text.movements else None
     credit = text.note.credit
     return Pair(
         pair_id=pair_id(
             work.work_id, text.movements, text.note.source, text.index, recording.recording_id
         ),
         work_id=work.work_id,
-        level=Level.MOVEMENT,
+        level=Level.MOVEMENT if text.movements else Level.WORK,
         movements=text.movements,
         recording_id=recording.recording_id,
         caption=caption,
@@ -253,7 +267,7 @@ def make_pair(work: Work, text: Text, recording: Recording, config: PairConfig) 
         text_index=text.index,
         num_words=num_words(caption),
         num_tokens=num_tokens(caption),
-        align_method=ALIGN_METHOD,
+        align_method=text.method,
         align_score=text.score,
         align_flags=text.flags,
         composer=work.composer.name,

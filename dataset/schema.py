@@ -205,7 +205,7 @@ COLUMNS = (
     Column("error_class", TEXT, "", "why it failed"),
     Column("error_message", TEXT, "", "what the failing tool said"),
     Column("filter_reason", TEXT, "", "why it was filtered"),
-    Column("page_url", TEXT, "", "canonical address of the page", nullable=False),
+    Column("page_url", TEXT, "", "canonical address of the page; table:<file name> for a row of a table", nullable=False),
     Column("page_sha256", TEXT, "", "of the stored page"),
     Column("config_fingerprint", TEXT, "", "hash of the settings that shape the clip"),
     Column("schema_version", INTEGER, "", "version of this schema", nullable=False),

@@ -3,6 +3,7 @@
 import ipaddress
 import logging
 import re
+import shutil
 import socket
 import threading
 import time
@@ -11,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import yt_dlp
 import yt_dlp.version
@@ -153,6 +154,35 @@ def fetch_source(
             logger.info("%s: %s; again in %.1f s", url, error, wait_s)
             sleep(wait_s)
     raise AssertionError("the last attempt returns or raises")
+
+
+def copy_source(url: str, target_stem: Path, config: SourceConfig) -> Source:
+    """Copy the file of a file: address as `fetch_source` would fetch it.
+
+    For files that a person named; an address that a page gives must never come here. Raises
+    SourceError.
+    """
+    path = Path(unquote(urlsplit(url).path))
+    if not path.is_file():
+        raise SourceError(ErrorClass.NETWORK, f"no file {path}")  # its disk may be away for a while
+    if path.stat().st_size > config.max_source_mb * 1_000_000:
+        raise SourceError(ErrorClass.TOO_LONG, f"{path} is larger than {config.max_source_mb} MB")
+    target = target_stem.with_name(target_stem.name + path.suffix)
+    try:
+        shutil.copyfile(path, target)
+    except OSError as error:
+        raise SourceError(class_of(str(error)), str(error)) from error
+    return Source(
+        path=target,
+        sha256=sha256_file(target),
+        duration_s=None,
+        title=path.stem,
+        chapters=(),
+        description="",
+        format=path.suffix.removeprefix("."),
+        licence=None,
+        tools={},
+    )
 
 
 def pause(error: SourceError, attempt: int, config: SourceConfig) -> float | None:

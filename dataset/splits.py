@@ -141,7 +141,7 @@ def _choose(table: pa.Table, config: SplitConfig, data: Path) -> tuple[pa.Table,
 def group_keys(row: Mapping[str, Any]) -> dict[str, str | None]:
     """What a row may share with another one: kind -> value."""
     return {
-        "composer": _plain(row["composer"]),
+        "composer": _plain(row["composer"]) or None,  # tables need not name one
         "work": row["work_id"],
         "recording": row["recording_id"],
         "source": row["youtube_id"] or row["source_url"],

@@ -141,7 +141,7 @@ def _check_row(row: Row) -> Iterator[Finding]:
         return  # the checks below read these columns
     if row["schema_version"] != SCHEMA_VERSION:
         yield Finding("schema_version", item, f"schema version {row['schema_version']}")
-    if not row["caption"].strip():
+    if not row["caption"].strip() and row["status"] != State.FILTERED:
         yield Finding("empty_caption", item, "the caption is empty")
     if row["level"] not in set(Level):
         yield Finding("level", item, f"level {row['level']!r} is none of {', '.join(Level)}")

@@ -15,9 +15,11 @@ crawler.errors crawler.files crawler.items crawler.summary crawler.console crawl
 crawler.ledger crawler.options
 crawler.urls crawler.references crawler.grammar crawler.pages crawler.pagestore crawler.pipelines
 crawler.settings crawler.spiders.earsense crawler.crawl
-dataset.schema dataset.filters dataset.index dataset.captions dataset.pairing dataset.sources
+crawler.studyfiles crawler.anomalies crawler.released
+dataset.schema dataset.filters dataset.index dataset.captions dataset.pairing dataset.tables
+dataset.sources
 dataset.audio dataset.bounds dataset.fetch dataset.splits dataset.validate dataset.plots
-dataset.report dataset.export
+dataset.report dataset.export dataset.ids
 model.config model.torchaudio_import model.features model.tokenizer model.similarity
 model.network model.losses model.momentum model.examples model.objective model.runs
 model.checkpoint model.generate model.metrics model.controls model.train model.evaluate model.status

@@ -1,0 +1,319 @@
+"""The three files of the 2022 study, read tolerantly into strict records that keep what was odd."""
+
+import csv
+import io
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from crawler.errors import UserError
+from crawler.grammar import ROMAN, seconds
+from crawler.urls import slug
+
+TEXTS_NAMES = ("music_text_pairs.jsonl", "music_text_pairs_sent_len_split.jsonl")
+VIDEOS_NAMES = ("videos_info.json", "videos_info_updated.json")
+ADDED_NAMES = ("video_add.csv",)
+
+VIDEO_ID = re.compile(r"([\w-]{11})(\d{0,2})", re.ASCII)
+MAX_MOVEMENT = 99
+PREFIX = re.compile(r"\s*(\d+)\s*[.,)]+\s*")
+TIME = re.compile(r"[\[(]?\s*(?<![\d:])((?:\d{1,2}:)?\d{1,2}:\d{2})(?![\d:])\s*[\])]?")
+RANGE = re.compile(rf"({TIME.pattern})\s*[-–]\s*{TIME.pattern}")  # begin - end
+LABEL = re.compile(
+    r"(?:#?(?P<digits>\d{1,2})(?:st|nd|rd|th)?(?:\.(?=\S)|\b[.:)]?)(?:\s*movement\b[.:]?)?"
+    r"|(?:Mov(?:ement|t)?\b\.?\s*)?(?P<roman>[IVX]+)\b[.:]?"
+    r"|Movement\s+(?P<word>\w+)\s*:)\s*",
+    re.IGNORECASE,
+)
+QUALIFIER = re.compile(
+    r"(?P<rest>.*?)\s*\((?P<word>live|(?:with )?score|animation|\?)\)", re.IGNORECASE
+)
+WORDS = "one two three four five six seven eight nine ten eleven twelve".split()
+
+
+class RecordError(ValueError):
+    """A record that cannot be read; the message says why."""
+
+
+# What reading a record of another form than expected can raise.
+BROKEN = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One stretch of a video, as the study recorded it."""
+
+    work_id: str
+    video_id: str  # as given
+    youtube_id: str  # its first 11 characters
+    movement: int | None  # 1-based; 0 = the complete work; None = not said
+    start_s: float | None  # None = the beginning of the video
+    end_s: float | None  # None = to the end
+    duration_s: float | None
+    performers: tuple[str, ...]
+    qualifiers: tuple[str, ...]  # in lower case: "live", "with score"
+    name: str
+    following: str | None  # video_id of the next stretch; None = last
+    raw: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyText:
+    """One text with the movement that the study gave it."""
+
+    work_id: str
+    sent_id: str
+    movement: int  # 1-based
+    text: str  # without the number that the study put before it
+    number: int | None  # that number; None = there is none
+    raw: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One line of a movement list typed by hand."""
+
+    text: str  # as typed
+    name: str  # without label and time
+    start_s: float | None  # None = no time
+    form: str  # of the time: "leading", "trailing", "round", "square", "range", "none"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Added:
+    """A work added by hand: one video and its movement list."""
+
+    work_id: str
+    url: str
+    lines: tuple[Line, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """A record that could not be read."""
+
+    file: str
+    record: str  # its line or key
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Study:
+    """Everything that the three files say."""
+
+    texts: tuple[StudyText, ...]
+    videos: Mapping[str, tuple[Entry, ...]]  # work_id -> stretches in their order
+    added: Mapping[str, Added]
+    refused: tuple[Refused, ...]
+
+
+def movement_names(study: Study, work_id: str) -> dict[int, str]:
+    """Names of a work's movements; the study cut " - " out of the typed ones: those are reread."""
+    names = {one.movement: one.name for one in study.videos.get(work_id, ()) if one.movement}
+    typed = study.added[work_id].lines if work_id in study.added else ()
+    return names | {number: line.name for number, line in enumerate(typed, start=1)}
+
+
+def read_study(folder: Path) -> Study:
+    """Read the study's files; UserError when one is missing or cannot be read at all."""
+    refused: list[Refused] = []
+    texts = tuple(_texts(_find(folder, TEXTS_NAMES), refused))
+    videos = dict(_videos(_find(folder, VIDEOS_NAMES), refused))
+    for text in texts:  # the texts repeat the stretch they were paired with
+        info = text.raw.get("music_info")
+        if text.work_id not in videos and isinstance(info, Mapping):
+            videos[text.work_id] = tuple(_entries(text.work_id, [info], "music_info", refused))
+    added = {one.work_id: one for one in _added(_find(folder, ADDED_NAMES), refused)}
+    return Study(texts=texts, videos=videos, added=added, refused=tuple(refused))
+
+
+def _find(folder: Path, names: Sequence[str]) -> Path:
+    for name in names:
+        if (folder / name).is_file():
+            return folder / name
+    raise UserError(
+        f"{folder} holds no {' or '.join(names)}: give the folder of the study's three files"
+    )
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot read {path}: {error}") from error
+
+
+def sound(value: object) -> str:
+    """A value as text that can be written: JSON may hold halves of characters."""
+    return str(value).encode("utf-8", "replace").decode()
+
+
+# ---------------------------------------------------------------- texts
+
+
+def _texts(path: Path, refused: list[Refused]) -> Iterator[StudyText]:
+    for number, line in enumerate(_read(path).split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            yield read_text(json.loads(line))
+        except (*BROKEN, UserError) as error:
+            why = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
+            refused.append(Refused(file=path.name, record=f"line {number}", reason=why))
+
+
+def read_text(row: Mapping[str, Any]) -> StudyText:
+    """A text from one line of the JSONL file; an error of what is wrong with it."""
+    body = sound(row["sent_text"])
+    prefix = PREFIX.match(body)
+    text = " ".join((body[prefix.end() :] if prefix else body).split())
+    index = str(row["sent_idx"])
+    movement = int(index) if index.isdecimal() and len(index) < 4 else 0
+    if not 1 <= movement <= MAX_MOVEMENT:
+        raise RecordError(f"sent_idx {index!r} is no movement")
+    if not text:
+        raise RecordError("the text is empty")
+    return StudyText(
+        work_id=slug(str(row["music_id"])),
+        sent_id=sound(row["sent_id"]),
+        movement=movement,
+        text=text,
+        number=int(prefix[1]) if prefix else None,
+        raw=row,
+    )
+
+
+# ---------------------------------------------------------------- videos
+
+
+def _videos(path: Path, refused: list[Refused]) -> Iterator[tuple[str, tuple[Entry, ...]]]:
+    try:
+        table = json.loads(_read(path))
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is not JSON: {error}") from error
+    if not isinstance(table, dict):
+        raise UserError(f"{path} is no JSON object of works")
+    for name, rows in table.items():
+        try:
+            work_id = slug(name)
+        except (UserError, UnicodeError) as error:
+            refused.append(Refused(file=path.name, record=name, reason=str(error)))
+            continue
+        yield work_id, tuple(_entries(work_id, rows, path.name, refused))
+
+
+def _entries(work_id: str, rows: Any, file: str, refused: list[Refused]) -> Iterator[Entry]:
+    for place, row in enumerate(rows if isinstance(rows, list) else [rows], start=1):
+        try:
+            yield read_entry(work_id, row)
+        except BROKEN as error:
+            why = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
+            refused.append(Refused(file=file, record=f"{work_id} entry {place}", reason=why))
+
+
+def read_entry(work_id: str, row: Mapping[str, Any]) -> Entry:
+    """A stretch from one object of the JSON file; an error of what is wrong with it."""
+    match = VIDEO_ID.fullmatch(str(row["video_id"]))
+    if match is None:
+        raise RecordError(f"{row['video_id']!r} is no YouTube id with a movement's number")
+    start_s, end_s, duration_s = _interval(row)
+    number = None if row["movement_id"] in ("", None) else int(row["movement_id"])
+    if number is not None and match[2] and number != int(match[2]):
+        raise RecordError(f"video_id {match[0]!r} is not of movement {number}")
+    if not 0 <= (number or 0) <= MAX_MOVEMENT:
+        raise RecordError(f"movement_id {number} is no movement")
+    players, qualifiers = performers(sound(row["title"]))
+    return Entry(
+        work_id=work_id,
+        video_id=match[0],
+        youtube_id=match[1],
+        movement=number,
+        start_s=start_s,
+        end_s=end_s,
+        duration_s=duration_s,
+        performers=players,
+        qualifiers=qualifiers,
+        name=sound(row["name"]).strip(),
+        following=None if str(row["next_video"]) == "0" else str(row["next_video"]),
+        raw=row,
+    )
+
+
+def performers(title: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Names and qualifiers of "A Quartet, B (live)"."""
+    qualifiers: list[str] = []
+    rest = title.strip()
+    while match := QUALIFIER.fullmatch(rest):
+        qualifiers.insert(0, match["word"].lower())
+        rest = match["rest"]
+    return tuple(name.strip() for name in rest.split(",") if name.strip()), tuple(qualifiers)
+
+
+def _interval(row: Mapping[str, Any]) -> tuple[float | None, float | None, float | None]:
+    """(start, end, duration) in seconds; an end of 0 is open, unless the duration gives it."""
+    start_s, given_s = float(row["start"]), float(row["end"])
+    duration_s = duration(row["duration"])
+    end_s = given_s or (start_s + duration_s if start_s and duration_s else None)
+    if not (0 <= start_s < (math.inf if end_s is None else end_s) and given_s < math.inf):
+        raise RecordError(f"the interval from {start_s:g} s to {given_s:g} s is empty")
+    return (start_s if start_s or end_s else None), end_s, duration_s
+
+
+def duration(value: object) -> float | None:
+    """Seconds of "[h:]m:ss" or of a number; None for 0."""
+    found = seconds(value) if isinstance(value, str) and ":" in value else int(str(value))
+    if found is None:
+        raise RecordError(f"duration {value!r} is no [h:]m:ss")
+    return float(found) or None
+
+
+# ---------------------------------------------------------------- works added by hand
+
+
+def _added(path: Path, refused: list[Refused]) -> Iterator[Added]:
+    for row in csv.reader(io.StringIO(_read(path), newline="")):
+        if not row:
+            continue
+        try:
+            if len(row) != 3:
+                raise RecordError(f"{len(row)} cells instead of 3")
+            name, url, listed = row
+            lines = tuple(read_line(line) for line in listed.splitlines() if line.strip())
+            yield Added(work_id=slug(name), url=url, lines=lines)
+        except (ValueError, UserError) as error:
+            refused.append(Refused(file=path.name, record=row[0], reason=str(error)))
+
+
+def read_line(text: str) -> Line:
+    """A typed movement line: label, name and time in any of the orders people use."""
+    line = " ".join(text.split())
+    span, time = RANGE.search(line), TIME.search(line)
+    whole = span or time
+    rest = line if whole is None else f"{line[: whole.start()]} {line[whole.end() :]}"
+    rest = rest.strip(" -–—:|")
+    label = LABEL.match(rest)
+    name = rest[label.end() :] if label and _is_number(label) else rest
+    return Line(
+        text=text,
+        name=name.strip(" -–—:|"),
+        start_s=None if time is None else float(seconds(time[1]) or 0),
+        form=_form(line, span, time),
+    )
+
+
+def _is_number(label: re.Match[str]) -> bool:
+    roman, word = label["roman"], label["word"]
+    return bool(label["digits"] or (roman and roman in ROMAN) or (word and word.lower() in WORDS))
+
+
+def _form(line: str, span: re.Match[str] | None, time: re.Match[str] | None) -> str:
+    if span or time is None:
+        return "range" if span else "none"
+    sign = time[0][0]
+    if sign in "[(":
+        return "square" if sign == "[" else "round"
+    return "leading" if time.start() == 0 else "trailing"

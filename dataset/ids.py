@@ -1,0 +1,209 @@
+"""A corpus as ids and facts alone: written for others, imported by them, compared with a build."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from crawler.errors import SchemaVersionError, UserError
+from crawler.files import write_atomic
+from crawler.ledger import State, folder_lock
+from crawler.summary import Progress, Summary, silent
+from dataset.index import PAIRS_NAME, read_foreign, read_table, write_table
+from dataset.schema import PAIRS_SCHEMA, pair_id
+
+IDS_VERSION = 1
+IDS_NAME = "ids.parquet"  # in a data folder: the release that its build is compared with
+SEEDS_NAME = "seeds.txt"  # in a data folder: the pages to crawl
+LENGTH_TOLERANCE_S = 0.5  # of a clip, between two fetches of one recording
+FACTS = (
+    *("pair_id", "work_id", "level", "movements", "recording_id", "note_source", "text_index"),
+    *("page_url", "source_url", "youtube_id", "start_s", "end_s", "bounds_source"),
+    *("actual_start_s", "actual_end_s", "sample_rate", "num_samples", "pcm_md5"),
+)
+IDS_SCHEMA = pa.schema(
+    [
+        *(PAIRS_SCHEMA.field(name) for name in FACTS),
+        pa.field(
+            "caption_sha256",
+            pa.string(),
+            nullable=False,
+            metadata={"unit": "", "meaning": "sha256 of the caption's UTF-8 bytes"},
+        ),
+    ],
+    metadata={"earscribe_ids": str(IDS_VERSION)},
+)
+Row = Mapping[str, Any]
+
+
+def export_ids(data: Path, file: Path, progress: Progress = silent) -> Summary:
+    """Write the ok pairs of the index as facts and hashes to `file`, .parquet or .jsonl.
+
+    No prose, no sound and no path of this machine is in it: pairs of local files are left out.
+    """
+    _check_form(file)
+    rows = read_table(data / PAIRS_NAME).to_pylist()
+    ends = [_end(row) for row in rows]
+    facts = [_facts(row) for row, end in zip(rows, ends, strict=True) if end == "ok"]
+    if not facts:
+        raise UserError(f"{data} has no ok pair of a recording on the web: run `earscribe fetch`")
+    table = pa.Table.from_pylist(facts, schema=IDS_SCHEMA)
+    if file.suffix == ".parquet":
+        write_table(file, table)
+    else:
+        lines = [{"earscribe_ids": IDS_VERSION, "pairs": len(facts)}, *facts]
+        write_atomic(file, "".join(json.dumps(line) + "\n" for line in lines).encode())
+    progress(len(rows), len(rows))
+    return Summary(
+        stage="export",
+        total=len(rows),
+        counts={end: ends.count(end) for end in sorted(set(ends))},
+        artifact=file,
+        work_done=len(facts),
+    )
+
+
+def _end(row: Row) -> str:
+    if row["status"] != State.OK:
+        return f"left out: {row['status']}"
+    return "left out: local_file" if row["source_url"].startswith("file:") else "ok"
+
+
+def _facts(row: Row) -> dict[str, Any]:
+    digest = hashlib.sha256(row["caption"].encode()).hexdigest()
+    return {name: row[name] for name in FACTS} | {"caption_sha256": digest}
+
+
+def import_ids(data: Path, file: Path, progress: Progress = silent) -> Summary:
+    """Keep a release in the data folder as what its build is compared with.
+
+    Writes ids.parquet, and seeds.txt with its pages for `earscribe crawl --seeds`. UserError when
+    the file is no release or one of its ids is not the hash of its facts.
+    """
+    rows = read_ids(file)
+    seen: set[str] = set()
+    for done, row in enumerate(rows, start=1):
+        parts = (row["work_id"], tuple(row["movements"]), row["note_source"], row["text_index"])
+        if row["pair_id"] != pair_id(*parts, row["recording_id"]) or row["pair_id"] in seen:
+            raise UserError(
+                f"{file} is altered: {row['pair_id']!r} in row {done} is not the id of its facts, "
+                "or stands there twice"
+            )
+        seen.add(row["pair_id"])
+        progress(done, len(rows))
+    pages = sorted({row["page_url"] for row in rows if row["page_url"].startswith("http")})
+    with folder_lock(data):
+        write_table(data / IDS_NAME, pa.Table.from_pylist(rows, schema=IDS_SCHEMA))
+        write_atomic(data / SEEDS_NAME, "".join(f"{page}\n" for page in pages).encode())
+    return Summary(
+        stage="import",
+        total=len(rows),
+        counts={"ok": len(rows)},
+        artifact=data / IDS_NAME,
+        details={
+            "works": len({row["work_id"] for row in rows}),
+            "pages": len(pages),
+            "recordings": len({row["youtube_id"] or row["source_url"] for row in rows}),
+            "seeds": str(data / SEEDS_NAME),
+        },
+        work_done=len(rows),
+    )
+
+
+def _check_form(file: Path) -> None:
+    if file.suffix not in (".parquet", ".jsonl"):
+        raise UserError(f"{file} is of unknown form {file.suffix!r}: give .parquet or .jsonl")
+
+
+def read_ids(file: Path) -> list[dict[str, Any]]:
+    """The rows of a release; UserError when it is none, SchemaVersionError for another version."""
+    _check_form(file)
+    if not file.is_file():
+        raise UserError(f"no release at {file}")
+    found: object
+    if file.suffix == ".parquet":
+        rows = read_foreign(file)
+        found = (pq.read_schema(file).metadata or {}).get(b"earscribe_ids", b"none").decode()
+    else:
+        found, rows = _json_rows(file)
+    if str(found) != str(IDS_VERSION):
+        raise SchemaVersionError(
+            f"{file} has ids version {found}, this program reads {IDS_VERSION}: give a file "
+            "that `earscribe export ids` wrote"
+        )
+    try:
+        table = pa.Table.from_pylist(rows, schema=IDS_SCHEMA)
+        table.validate(full=True)
+    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+        raise UserError(f"{file} is damaged: {error}") from error
+    needed = [field.name for field in IDS_SCHEMA if not field.nullable]
+    needed += ["sample_rate", "num_samples", "pcm_md5"]
+    lacking = [name for name in needed if table.column(name).null_count]
+    if lacking or not rows:
+        raise UserError(f"{file} is damaged: it lacks {', '.join(lacking) or 'rows'}")
+    kept: list[dict[str, Any]] = table.to_pylist()
+    if not all(row["sample_rate"] > 0 for row in kept):
+        raise UserError(f"{file} is damaged: a sample_rate is not above 0")
+    return kept
+
+
+def _json_rows(file: Path) -> tuple[object, list[dict[str, Any]]]:
+    """The version and the rows of a JSONL release."""
+    try:
+        lines = [json.loads(line) for line in file.read_text("utf-8").split("\n") if line]
+        version = lines[0]["earscribe_ids"]
+        if len(lines) - 1 != lines[0]["pairs"]:
+            raise ValueError(f"{len(lines) - 1} rows instead of {lines[0]['pairs']}")
+    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+        raise UserError(f"{file} is no whole release of ids: {error}") from error
+    return version, lines[1:]
+
+
+def compare_ids(data: Path) -> list[dict[str, str]]:
+    """What differs between the imported release and the build: a row a difference, [] for none.
+
+    Keys: pair_id, work_id, difference, released, built. A difference is `missing` (no such pair
+    was built), a status with its reason (`failed: gone`), `other_text`, `other_length` or
+    `other_clip` (the same length, other samples). Pairs beyond the release are no difference.
+    """
+    if not (data / IDS_NAME).is_file():
+        raise UserError(f"no release in {data}: run `earscribe import ids FILE` first")
+    released = {row["pair_id"]: row for row in read_ids(data / IDS_NAME)}
+    built = {row["pair_id"]: row for row in read_table(data / PAIRS_NAME).to_pylist()}
+    return [
+        {
+            "pair_id": key,
+            "work_id": row["work_id"],
+            "difference": kind,
+            "released": was,
+            "built": now,
+        }
+        for key, row in sorted(released.items())
+        for kind, was, now in _differences(row, built.get(key))
+    ]
+
+
+def _differences(row: Row, built: Row | None) -> Iterator[tuple[str, str, str]]:
+    if built is None:
+        yield "missing", "ok", ""
+        return
+    now = _facts(built)
+    if row["caption_sha256"] != now["caption_sha256"]:
+        yield "other_text", row["caption_sha256"][:12], now["caption_sha256"][:12]
+    if built["status"] != State.OK:
+        why = built["error_class"] or built["filter_reason"]
+        yield f"{built['status']}: {why}" if why else built["status"], "ok", built["status"]
+        return
+    before_s, now_s = _length_s(row), _length_s(built)
+    if abs(before_s - now_s) > LENGTH_TOLERANCE_S:
+        yield "other_length", f"{before_s:.2f} s", f"{now_s:.2f} s"
+    elif row["pcm_md5"] != built["pcm_md5"]:
+        yield "other_clip", row["pcm_md5"][:12], built["pcm_md5"][:12]
+
+
+def _length_s(row: Row) -> float:
+    return float(row["num_samples"] / row["sample_rate"])
