@@ -4,13 +4,15 @@ import dataclasses
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import typer
 
 from crawler.summary import Progress, Summary
+
+FOLDED = 28  # characters of a word, such as a slug, that a table may break
 
 
 def show(summary: Summary, *, as_json: bool = False) -> None:
@@ -32,24 +34,32 @@ def show(summary: Summary, *, as_json: bool = False) -> None:
 
 
 def show_rows(title: str, rows: list[dict[str, Any]]) -> None:
-    """Print dicts with equal keys as a table."""
+    """Print dicts with equal keys as a table, or as a line a row on a narrow terminal."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
 
+    cells = [list(map(shown, row.values())) for row in rows]
+    console = Console()
+    if width_needed([list(rows[0]), *cells]) > console.width:
+        typer.echo(title)
+        for row in rows:
+            typer.echo("  " + ", ".join(f"{key} {shown(value)}" for key, value in row.items()))
+        return
     table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
     for column, value in rows[0].items():
         number = isinstance(value, int | float)
         table.add_column(column, justify="right" if number else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*map(shown, row.values()))
-    console = Console()
-    if Console(width=1000).measure(table).minimum <= console.width:
-        console.print(table, markup=False)
-        return
-    typer.echo(title)  # a terminal too narrow for whole words: a line a row
-    for row in rows:
-        typer.echo("  " + ", ".join(f"{key} {shown(value)}" for key, value in row.items()))
+    for row_cells in cells:
+        table.add_row(*row_cells)
+    console.print(table, markup=False)
+
+
+def width_needed(lines: Sequence[Sequence[str]]) -> int:
+    """Characters that a table needs to break none of its words, but for the longest."""
+    columns = zip(*lines, strict=True)
+    words = ([word for cell in column for word in cell.split()] for column in columns)
+    return sum(min(max(map(len, found), default=0), FOLDED) + 2 for found in words)
 
 
 def shown(value: Any) -> str:

@@ -15,6 +15,7 @@ from crawler.errors import SchemaVersionError, UserError
 from crawler.files import TEMPORARY_PREFIX, sha256_file
 from crawler.ledger import State
 from crawler.summary import Progress, Summary, silent
+from dataset.ids import IDS_NAME, compare_ids, read_ids
 from dataset.index import PAIRS_NAME, read_table
 from dataset.schema import COLUMNS, SCHEMA_VERSION, ErrorClass, Level, pair_id
 from dataset.splits import SPLITS_NAME, TIES, describe, group_keys, leaks_of, read_split
@@ -83,9 +84,20 @@ class Validation:
 def validate(data: Path, progress: Progress = silent) -> Summary:
     """Check a data folder; details["findings"] is empty when every promise is kept.
 
-    UserError when there is no index to check.
+    In a folder with an imported release of ids, details["release"] counts what differs from it:
+    no violation, for recordings go. UserError when there is no index to check.
     """
-    return check(data, progress).summary
+    summary = check(data, progress).summary
+    if not (data / IDS_NAME).is_file():
+        return summary
+    return dataclasses.replace(summary, details={**summary.details, **_release(data)})
+
+
+def _release(data: Path) -> dict[str, Any]:
+    differences = compare_ids(data)
+    kinds = Counter(row["difference"] for row in differences)
+    count = len(read_ids(data / IDS_NAME)) - len({row["pair_id"] for row in differences})
+    return {"release": {"as released": count, **kinds}, "differences": differences}
 
 
 def check(data: Path, progress: Progress = silent) -> Validation:

@@ -43,12 +43,17 @@ def earscribe(*arguments: object) -> tuple[int, str, str]:
 
 
 def commands() -> list[str]:
-    return [command.name or command.callback.__name__ for command in cli.app.registered_commands]
+    groups = {"": cli.app, "import ": cli.imports}
+    return [
+        prefix + (command.name or command.callback.__name__)
+        for prefix, group in groups.items()
+        for command in group.registered_commands
+    ]
 
 
 @pytest.mark.parametrize("name", commands())
 def test_every_command_has_help_with_an_example_and_the_common_options(name: str) -> None:
-    code, out, _ = earscribe(name, "--help")
+    code, out, _ = earscribe(*name.split(), "--help")
     assert code == 0
     assert f"Example: earscribe {name}" in out
     for option in ("--data", "--config", "--json", "--verbose"):

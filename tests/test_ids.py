@@ -16,6 +16,7 @@ from crawler.errors import SchemaVersionError, UserError
 from dataset.ids import IDS_SCHEMA, compare_ids, export_ids, import_ids
 from dataset.index import load_pairs, write_pairs
 from dataset.schema import Pair
+from dataset.validate import validate
 
 FORMS = ["ids.parquet", "ids.jsonl"]
 
@@ -101,6 +102,10 @@ def test_a_build_tells_what_differs(small_corpus: Path, tmp_path: Path) -> None:
     lengths = next(row for row in compare_ids(small_corpus) if row["pair_id"] == longer.pair_id)
     seconds = [float(lengths[name].removesuffix(" s")) for name in ("released", "built")]
     assert seconds[1] - seconds[0] == pytest.approx(3.0, abs=0.011)
+    told = validate(small_corpus).details
+    assert told["release"]["as released"] == 20 - len(found)
+    assert sum(told["release"].values()) == 20
+    assert {row["pair_id"] for row in told["differences"]} == set(found)
 
 
 def test_pairs_of_local_files_stay_at_home(small_corpus: Path, tmp_path: Path) -> None:

@@ -18,8 +18,8 @@ crawler.settings crawler.spiders.earsense crawler.crawl
 crawler.studyfiles crawler.anomalies crawler.released
 dataset.schema dataset.filters dataset.index dataset.captions dataset.pairing dataset.tables
 dataset.sources
-dataset.audio dataset.bounds dataset.fetch dataset.splits dataset.validate dataset.plots
-dataset.report dataset.export dataset.ids
+dataset.audio dataset.bounds dataset.fetch dataset.splits dataset.ids dataset.validate dataset.plots
+dataset.report dataset.export
 model.config model.torchaudio_import model.features model.tokenizer model.similarity
 model.network model.losses model.momentum model.examples model.objective model.runs
 model.checkpoint model.generate model.metrics model.controls model.train model.evaluate model.status

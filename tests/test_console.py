@@ -1,0 +1,48 @@
+"""What a person sees of a stage."""
+
+from typing import Any
+
+import pytest
+
+from crawler.console import plain_progress, show_rows, width_needed
+
+ROWS: list[dict[str, Any]] = [
+    {"class": "movement in several files", "count": 4, "example": "Wolfgang-" * 9 + "K-515"},
+    {"class": "[red]markup[/red]", "count": 12, "example": None},
+]
+
+
+def printed(capsys: pytest.CaptureFixture[str], columns: int) -> str:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COLUMNS", str(columns))
+        show_rows("anomalies", ROWS)
+    return capsys.readouterr().out
+
+
+def test_rows_are_a_table_whose_long_words_may_break(capsys: pytest.CaptureFixture[str]) -> None:
+    out = printed(capsys, 80)
+    assert out.splitlines()[0].strip() == "anomalies"
+    assert max(map(len, out.splitlines())) <= 80
+    assert "[red]markup[/red]" in out
+    assert ROWS[0]["example"] in "".join(line[35:].strip() for line in out.splitlines())
+
+
+def test_a_narrow_terminal_gets_a_line_a_row(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = printed(capsys, 40).splitlines()
+    assert lines[0] == "anomalies"
+    assert lines[1].startswith("  class movement in several files, count 4, example Wolfgang-")
+    assert lines[2] == "  class [red]markup[/red], count 12, example "
+
+
+def test_a_table_needs_its_widest_words_and_two_blanks_a_column() -> None:
+    assert width_needed([["class", "n"], ["one of them", "1234"]]) == 5 + 2 + 4 + 2
+    assert width_needed([["x" * 200, ""]]) == 28 + 2 + 2
+
+
+def test_progress_without_a_terminal_is_a_line_with_the_time_left(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    progress = plain_progress("fetch", every_s=0.0)
+    progress(0, 4)
+    progress(1, 4)
+    assert capsys.readouterr().err == "fetch: 1 of 4, 0 s left\n"
