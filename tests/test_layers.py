@@ -21,7 +21,7 @@ dataset.report dataset.export
 model.config model.torchaudio_import model.features model.tokenizer model.similarity
 model.network model.losses model.momentum model.examples model.objective model.runs
 model.checkpoint model.generate model.metrics model.controls model.train model.evaluate model.status
-demo.render demo.markup demo.site demo.run
+demo.render demo.markup demo.faults demo.site demo.run
 cli
 """.split()
 
