@@ -11,8 +11,8 @@ ROOT = Path(__file__).parent.parent
 
 # The reading order: a module imports only from modules above it.
 ORDER = """
-crawler.errors crawler.files crawler.items crawler.summary crawler.draining crawler.ledger
-crawler.options
+crawler.errors crawler.files crawler.items crawler.summary crawler.console crawler.draining
+crawler.ledger crawler.options
 crawler.urls crawler.references crawler.grammar crawler.pages crawler.pagestore crawler.pipelines
 crawler.settings crawler.spiders.earsense crawler.crawl
 dataset.schema dataset.filters dataset.index dataset.captions dataset.pairing dataset.sources
