@@ -1,0 +1,102 @@
+"""What a person sees of a stage: its progress, its summary, its rows."""
+
+import dataclasses
+import json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import typer
+
+from crawler.summary import Progress, Summary
+
+
+def show(summary: Summary, *, as_json: bool = False) -> None:
+    """Print a summary as a table, or as one line of JSON."""
+    if as_json:
+        typer.echo(json.dumps(dataclasses.asdict(summary), default=str))
+        return
+    rows = [{"outcome": key, "number": number} for key, number in sorted(summary.counts.items())]
+    show_rows(summary.stage, [*rows, {"outcome": "in all", "number": summary.total}])
+    for key, value in summary.details.items():
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            show_rows(key, value)
+        elif isinstance(value, dict):
+            typer.echo(f"{key}: " + ", ".join(f"{k} {shown(v)}" for k, v in value.items()))
+        elif value not in (None, [], ""):
+            typer.echo(f"{key}: {shown(value)}")
+    done = f"{summary.work_done} done now" if summary.work_done else "nothing new"
+    typer.echo(f"{summary.artifact} ({done})\n")
+
+
+def show_rows(title: str, rows: list[dict[str, Any]]) -> None:
+    """Print dicts with equal keys as a table."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    for column, value in rows[0].items():
+        number = isinstance(value, int | float)
+        table.add_column(column, justify="right" if number else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*map(shown, row.values()))
+    console = Console()
+    if Console(width=1000).measure(table).minimum <= console.width:
+        console.print(table, markup=False)
+        return
+    typer.echo(title)  # a terminal too narrow for whole words: a line a row
+    for row in rows:
+        typer.echo("  " + ", ".join(f"{key} {shown(value)}" for key, value in row.items()))
+
+
+def shown(value: Any) -> str:
+    """A figure for people."""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return "" if value is None else str(value)
+
+
+@contextmanager
+def progress_bar(name: str) -> Iterator[Progress]:
+    """A bar with rate and time left on a terminal, else a plain line every ten seconds."""
+    if not sys.stderr.isatty():
+        yield plain_progress(name)
+        return
+    from rich import progress as rich
+    from rich.console import Console
+
+    columns = (
+        rich.TextColumn("{task.description}"),
+        rich.BarColumn(),
+        rich.MofNCompleteColumn(),
+        rich.TextColumn("{task.fields[rate]}"),
+        rich.TimeElapsedColumn(),
+        rich.TimeRemainingColumn(),
+    )
+    with rich.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(name, total=None, rate="")
+        begun = time.monotonic()
+
+        def progress(done: int, total: int) -> None:
+            rate = done / max(time.monotonic() - begun, 1e-3)
+            bar.update(task, completed=done, total=total, rate=f"{rate:.1f}/s")
+
+        yield progress
+
+
+def plain_progress(name: str, every_s: float = 10.0) -> Progress:
+    """Lines on standard error, at most one in `every_s` seconds."""
+    last = begun = time.monotonic()
+
+    def progress(done: int, total: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= every_s and done:
+            last = now
+            left_s = (now - begun) / done * (total - done)
+            typer.echo(f"{name}: {done} of {total}, {left_s:.0f} s left", err=True)
+
+    return progress
