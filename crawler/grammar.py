@@ -42,9 +42,9 @@ OPUS = re.compile(
     r"(?<![\w.])Op\. ?(?:posth?\.? ?)?\d+[a-z]?(?:/\d+[a-z]?)?(?:,? No\. ?\d+)?|\bOp\. posth?\.?"
 )
 CATALOGUE = re.compile(
-    r"(?<![\w.])(?:K\.? ?(?:Anh\.? ?)?|Hob\.? ?[IVXL]+[a-z]?: ?|JB ?\d+:|MWV [A-Z] ?|"
+    r"(?<![\w.])(?:KV?\.? ?(?:Anh\.? ?)?|Hob\.? ?[IVXL]+[a-z]?: ?|JB ?\d+:|MWV [A-Z] ?|"
     r"P\.? ?[IVXL]+:|"
-    r"(?:BWV|BB|FP|FS|GWV|HWV|JS|KV|KWV|RV|Sz|TWV|TrV|WK|Wq|WoO|[BCDGHJMPS])\.? ?)"
+    r"(?:BWV|BB|FP|FS|GWV|HWV|JS|KWV|RV|Sz|TWV|TrV|WK|Wq|WoO|[BCDGHJMPS])\.? ?)"
     r"\d+[a-z]?(?:,? No\. ?\d+)?(?![\w:])"
 )
 PROSE_WORDS, HEADED_WORDS = 12, 5  # the least words of a paragraph: alone, and below a heading
