@@ -161,8 +161,8 @@ def is_life(line: str) -> bool:
 
 
 def _is_body(line: str, labels: Labels) -> object:
-    return (COUNT.fullmatch(line) or movement(line) or fact_label(line, labels)
-            or SOURCE.fullmatch(line) or is_prose(line))  # fmt: skip
+    return (COUNT.fullmatch(line) or TIME.fullmatch(line) or movement(line)
+            or fact_label(line, labels) or SOURCE.fullmatch(line) or is_prose(line))  # fmt: skip
 
 
 def _rows_index(lines: Lines, body: int, labels: Labels) -> int:

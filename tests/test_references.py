@@ -115,7 +115,9 @@ def test_an_end_before_the_start_is_no_end() -> None:
     assert (found.start_s, found.end_s) == (60.0, None)
 
 
-plain = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=8)
+plain = st.text(
+    st.characters(exclude_categories=["Cs", "Cc"], exclude_characters='"\\'), max_size=8
+).map(str.strip)
 values = st.recursive(
     st.one_of(plain, st.integers(0, 99)),
     lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(plain, inner, max_size=3)),
@@ -129,10 +131,7 @@ def test_an_object_in_a_script_keeps_its_values_together(
     flat: dict[str, str], around: object
 ) -> None:
     script = f"var x = {json.dumps([around, flat, around], ensure_ascii=False)};"
-    escaped = {json.dumps(name)[1:-1]: json.dumps(value)[1:-1] for name, value in flat.items()}
-    if all(name == key and value == flat[key].strip() for key, (name, value) in
-           zip(flat, escaped.items(), strict=True)):  # fmt: skip
-        assert sorted(flat.items()) in [sorted(found) for found in literals(script)]
+    assert list(flat.items()) in list(literals(script))
 
 
 @settings(derandomize=True, max_examples=80, deadline=None, database=None)
