@@ -43,10 +43,8 @@ UNSEEN = re.compile(
 )
 INLINE_TAG = re.compile(rf"</?(?:{INLINE})(?: [^>]*)?/?>")
 TAG = re.compile(r"<[^>]*>")
-BLANKS = (
-    *((blank, " ") for blank in "\n\r\t\f\v"),
-    *((odd, "") for odd in "\u200b\u2060\ufeff\xad"),
-)
+LINE = re.compile(r"[^ \n][^\n]*")
+BLANKS = (("\n", " "), *((odd, "") for odd in "\u200b\u2060\ufeff\xad"))
 ENTITIES = (("&#13;", " "), ("&lt;", "<"), ("&gt;", ">"), ("&amp;", "&"))
 MIN_ARTICLE = 200  # characters of prose, where no selector says that it is an article
 ROW_DEPTH = 8  # elements around a video's carrier that may be its row
@@ -117,8 +115,7 @@ def text_lines(root: etree._Element) -> list[str]:
     text = TAG.sub("\n", INLINE_TAG.sub("", text))
     for found, put in ENTITIES:
         text = text.replace(found, put)
-    lines = (" ".join(line.split()) for line in text.split("\n"))
-    return [line for line in lines if line]
+    return [" ".join(words) for line in LINE.findall(text) if (words := line.split())]
 
 
 @cache

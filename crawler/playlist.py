@@ -19,6 +19,8 @@ from crawler.grammar import (
 from crawler.items import Part, Recording
 from crawler.references import Reference, unique
 
+OUTER_COMMA = re.compile(r",(?![^()]*\))")  # not within parentheses
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -54,10 +56,10 @@ def _row_pieces(lines: Lines, labels: Labels) -> list[str]:
     """The lines without counts and controls, a leading time as a piece of its own."""
     pieces: list[str] = []
     for line in lines:
-        if COUNT.fullmatch(line) or is_control(line, labels):
-            continue
-        match = LEADING_TIME.fullmatch(line) if ":" in line else None
-        pieces += [piece for piece in match.groups() if piece] if match else [line]
+        if line[0] in "0123456789[(" and (match := LEADING_TIME.fullmatch(line)):
+            pieces += [piece for piece in match.groups() if piece]
+        elif not COUNT.match(line) and not is_control(line, labels):
+            pieces.append(line)
     return pieces
 
 
@@ -105,13 +107,14 @@ def _untimed(pieces: Lines, *, names_below: bool) -> list[list[str]]:
 def performers(line: str, labels: Labels) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Names and qualifiers of 'A Quartet, B (violin) (live)'."""
     qualifiers: list[str] = []
-    while match := re.fullmatch(r"(.*?) ?\(([^()]*)\)", line):
-        told = [word.strip() for word in match[2].split(",")]
-        if not {word.casefold() for word in told} <= set(labels.qualifiers):
+    while line.endswith(")"):
+        head, _, inside = line[:-1].rpartition("(")
+        told = [word.strip().casefold() for word in inside.split(",")]
+        if not set(told) <= set(labels.qualifiers):
             break
-        line = match[1]
-        qualifiers[:0] = [word.casefold() for word in told]
-    names = re.split(r",(?![^()]*\))", line)
+        line = head.rstrip()
+        qualifiers[:0] = told
+    names = OUTER_COMMA.split(line) if "(" in line else line.split(",")
     return tuple(name.strip() for name in names if name.strip()), tuple(qualifiers)
 
 

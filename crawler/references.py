@@ -18,7 +18,7 @@ NUMBER = re.compile(r"\d{1,6}(\.\d{1,6})?", re.ASCII)
 FOLLOWING = re.compile(rf"|0|{IDENTIFIER.pattern}\d{{0,2}}", re.ASCII)
 MACHINE = re.compile(rf"{FOLLOWING.pattern}|{NUMBER.pattern}", re.ASCII)
 TOKEN = re.compile(
-    r""""(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'|[\w.+-]+|[()\[\]{}:,;]"""
+    r""""(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'|[\w.+-]+|[()\[\]{}:,]"""
 )  # of a script or a call: strings, words, numbers, what holds them together
 QUOTED = re.compile(  # an id and the id with a movement within one object or call
     r"""(['"])([\w-]{11,12})\1.{0,200}?['"]\2\d{0,2}['"]|"""
@@ -93,23 +93,28 @@ def from_values(values: Sequence[Named]) -> Reference | None:
 
 def _pair(values: Sequence[Named], length: int) -> tuple[int, int] | None:
     """Places of the id and of the id with a movement."""
-    for place, (name, youtube_id) in enumerate(values):
-        if len(youtube_id) != length or _hint(name) or not IDENTIFIER.fullmatch(youtube_id):
+    places = [
+        place
+        for place, (name, value) in enumerate(values)
+        if 11 <= len(value) <= 14 and not (name and _hint(name))
+    ]
+    for place in places if len(places) > 1 else ():
+        youtube_id = values[place][1]
+        if len(youtube_id) != length or not IDENTIFIER.fullmatch(youtube_id):
             continue
-        for other, (name, video_id) in enumerate(values):
-            if other == place or _hint(name) or not video_id.startswith(youtube_id):
-                continue
+        for other in places:
+            video_id = values[other][1]
             suffix = video_id[length:]
-            if _is_suffix(suffix) and (suffix or length == 11):
+            fits = other != place and video_id.startswith(youtube_id) and _is_suffix(suffix)
+            if fits and (suffix or length == 11):
                 return place, other
     return None
 
 
 def _details(values: Sequence[Named], pair: tuple[int, int]) -> list[Named]:
     """What else the row says, by the names of the values or else by their order."""
-    named = [(hint, value) for name, value in values if (hint := _hint(name))]
-    if named or any(name for name, _ in values):
-        return named
+    if any(name for name, _ in values):
+        return [(hint, value) for name, value in values if (hint := _hint(name))]
     machine: list[str] = []
     for _, value in values[max(pair) + 1 :]:
         if not MACHINE.fullmatch(value):
@@ -142,7 +147,7 @@ def _is_suffix(text: str) -> bool:
 def _reference(youtube_id: str, video_id: str, details: Sequence[Named]) -> Reference:
     told = dict(details)
     movement = video_id[len(youtube_id) :] or told.get("mov", "")
-    start_s, end_s = (_seconds(told.get(name)) or 0.0 for name in ("start", "end"))
+    start_s, end_s = _seconds(told.get("start")), _seconds(told.get("end"))
     following = told.get("next")
     return Reference(
         youtube_id=youtube_id[:11],
@@ -154,8 +159,8 @@ def _reference(youtube_id: str, video_id: str, details: Sequence[Named]) -> Refe
     )
 
 
-def _seconds(text: str | None) -> float | None:
-    return float(text) if text and NUMBER.fullmatch(text) else None
+def _seconds(text: str | None) -> float:
+    return float(text) if text and text != "0" and NUMBER.fullmatch(text) else 0.0
 
 
 def literals(script: str) -> Iterator[list[Named]]:
@@ -163,30 +168,31 @@ def literals(script: str) -> Iterator[list[Named]]:
     stack: list[list[Named]] = [[]]
     name = ""
     for token in TOKEN.findall(script):
-        if token in "([{":
+        if token == ",":
+            name = ""
+        elif token[0] in "'\"":
+            stack[-1].append((name, token[1:-1].replace("\\/", "/").strip()))
+            name = ""
+        elif token in "([{":
             stack.append([])
+            name = ""
         elif token in ")]}":
             if len(stack) > 1:
                 yield stack.pop()
+            name = ""
         elif token == ":":
             name = stack[-1].pop()[1] if stack[-1] else ""
-            continue
-        elif token not in ",;":
-            stack[-1].append((name, _unquoted(token)))
-        name = ""
+        else:
+            stack[-1].append((name, token))
+            name = ""
     yield from reversed(stack)
-
-
-def _unquoted(token: str) -> str:
-    inside = token[1:-1] if token[0] in "'\"" else token
-    return inside.replace("\\/", "/").strip()
 
 
 def _value_lists(root: etree._Element) -> Iterator[tuple[list[Named], etree._Element]]:
     """Values that stand together: an element's attributes, a call's arguments, an object."""
     found: list[etree._Element] = CANDIDATES(root)
     for element in found:
-        named = [(str(name), str(value).strip()) for name, value in element.attrib.items()]
+        named = [(str(name), str(value).strip()) for name, value in element.items()]
         if len(named) > 1:
             yield named, element
         for _, value in named:
