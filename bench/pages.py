@@ -29,12 +29,12 @@ TERM = (
 
 
 def dense_page(size: int, markup: str) -> str:
-    """A page of at least `size` bytes: a third playlist, a third prose, a third glossary."""
+    """A page of at least `size` bytes: a fifth playlist, the rest prose and glossary."""
     scripted = markup == "script"
-    rows = _until(size // (6 if scripted else 3), lambda n: _row(n, markup))
+    rows = _until(size // (10 if scripted else 5), lambda n: _row(n, markup))
     rows = rows[: len(rows) - len(rows) % 4]
-    notes = _until(size // 3, lambda n: f"<p>{SENTENCE * 4}</p>" if n else "<h3>From Us</h3>")
-    terms = _until(size // 3, lambda n: TERM.format(n=n))
+    notes = _until(2 * size // 5, lambda n: f"<p>{SENTENCE * 4}</p>" if n else "<h3>From Us</h3>")
+    terms = _until(2 * size // 5, lambda n: TERM.format(n=n))
     movements = [f"<p>8:43 {roman}. {name}</p>" for roman, name in zip(ROMAN, NAMES, strict=True)]
     counted = f"<p>{len(rows) // 4} recordings, {len(rows)} videos</p>"
     values = json.dumps([_values(n) for n in range(len(rows))])

@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from crawler.crawl import CrawlConfig, chosen_selectors, fetch_page
 from crawler.errors import UserError
@@ -12,7 +13,7 @@ from crawler.grammar import Counts, ListPlace
 from crawler.items import Movement, Note, Person, Recording, Work, work_to_dict
 from crawler.pages import DEFAULT, VIDEO_URL, Field, PageError, Selectors, WorkPage
 from crawler.pipelines import failure, page_text
-from crawler.urls import ARTICLE, canonical, page_key, slug
+from crawler.urls import ARTICLE, canonical, page_key, same_site, slug
 
 PAGE_NAME, WORK_NAME = "page.html", "work.json"  # of a fixture folder
 MAX_VALUE = 160  # characters of a value in a row
@@ -63,10 +64,17 @@ def probe(target: str, *, url: str | None = None, config: CrawlConfig | None = N
         raise UserError(f"{target} is no file: give a page's file, its address or its slug")
     else:
         html, address = _fetched(target, config), url or target
-    address = canonical(address, config.site) if "://" not in address else address
+    address = _canonical(address, config.site)
     if page_key(address).startswith(f"{ARTICLE}/"):
         raise UserError(f"{address} is an article: probe looks at works, /chamber-music/<slug>/")
     return probe_page(html, address, selectors=chosen_selectors(config), video_url=config.video_url)
+
+
+def _canonical(address: str, site: str) -> str:
+    if "://" in address and not same_site(address, site):
+        split = urlsplit(address)
+        site = f"{split.scheme}://{split.netloc}"
+    return canonical(address, site)
 
 
 def _origin(path: Path) -> str:
