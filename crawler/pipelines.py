@@ -1,6 +1,7 @@
 """What becomes of a fetched page: stored, parsed, and its end committed with a reason."""
 
 import asyncio
+import hashlib
 import logging
 import re
 import time
@@ -20,7 +21,7 @@ from crawler.errors import UserError
 from crawler.items import Article, Work, work_to_dict
 from crawler.ledger import Entry, Ledger, State
 from crawler.pages import DEFAULT, ArticlePage, PageError, Selectors, WorkPage
-from crawler.pagestore import page_path, store_page
+from crawler.pagestore import page_path
 from crawler.urls import ARTICLE, canonical, may_follow, page_key
 
 if TYPE_CHECKING:
@@ -118,17 +119,10 @@ def failure(fetched: Fetched) -> tuple[str, str] | None:
     return (error_class, f"the site answered {fetched.status}") if error_class else None
 
 
-def judge(fetched: Fetched, data: Path, video_url: str, selectors: Selectors = DEFAULT) -> Outcome:
-    """Store the body of a page and parse it; the outcome is what the ledger is told."""
-    if reason := failure(fetched):
-        return failed(*reason, {"fetched_s": fetched.started_s})
-    sha256 = store_page(data, fetched.body)
-    return read_page(fetched.text, known(fetched, sha256), video_url, selectors)
-
-
-def known(fetched: Fetched, sha256: str) -> dict[str, Any]:
-    """What is known of a stored page whatever it is read as: the values named in KEPT."""
+def known(fetched: Fetched) -> dict[str, Any]:
+    """What is known of a page whatever it is read as: the values named in KEPT."""
     url = fetched.final_url or fetched.url
+    sha256 = hashlib.sha256(fetched.body).hexdigest()
     values = url, sha256, dict(fetched.headers), fetched.started_s
     return dict(zip(KEPT, values, strict=True))
 

@@ -11,19 +11,20 @@ from typing import Any
 
 from crawler.pages import Selectors
 from crawler.pagestore import store_page
-from crawler.pipelines import Fetched, Outcome, failed, failure, judge, known
+from crawler.pipelines import Fetched, Outcome, failed, failure, known, read_page
 
 ROOT = Path(__file__).parent.parent  # where `python -m crawler.reader` finds the package
 
 
 class Reader:
-    """Judges pages in another process, one at a time; the process ends with ours, however.
+    """Reads pages in another process, one at a time; the process ends with ours, however.
 
     A page that takes longer than `limit_s`, or that ends the process, fails alone.
     """
 
     def __init__(self, data: Path, video_url: str, selectors: Selectors, limit_s: float) -> None:
-        self._settings = data.absolute(), video_url, selectors
+        self._data = data
+        self._settings = video_url, selectors
         self._limit_s = limit_s
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -40,13 +41,15 @@ class Reader:
         self._send(self._settings)
 
     def judge(self, fetched: Fetched) -> Outcome:
-        """What `crawler.pipelines.judge` says, or a failure when it says nothing."""
-        if failure(fetched):
-            return judge(fetched, *self._settings)
+        """Store the body of a page while it is read; the outcome is what the ledger is told."""
+        if reason := failure(fetched):
+            return failed(*reason, {"fetched_s": fetched.started_s})
         if self._process is None:
             self.start()
+        kept = known(fetched)
         try:
-            self._send(fetched)
+            self._send((fetched.text, kept))
+            store_page(self._data, fetched.body)
             answer = self._answer()
         except (EOFError, BrokenPipeError):
             assert self._process, "the process was started"
@@ -56,8 +59,8 @@ class Reader:
         if answer.result:
             return answer
         self.close()
-        sha256 = store_page(self._settings[0], fetched.body)
-        return replace(answer, result=known(fetched, sha256))
+        store_page(self._data, fetched.body)
+        return replace(answer, result=kept)
 
     def _send(self, value: Any) -> None:
         assert self._process and self._process.stdin, "the process is started with pipes"
@@ -84,10 +87,10 @@ def main() -> None:
     settings: Any = pickle.load(sys.stdin.buffer)
     with contextlib.suppress(EOFError, BrokenPipeError):
         while True:
-            fetched: Fetched = pickle.load(sys.stdin.buffer)
+            text, kept = pickle.load(sys.stdin.buffer)
             answer: Outcome | Exception
             try:
-                answer = judge(fetched, *settings)
+                answer = read_page(text, kept, *settings)
             except Exception as error:  # noqa: BLE001 - raised again by the process that asked
                 answer = error
             pickle.dump(answer, sys.stdout.buffer)
