@@ -30,6 +30,7 @@ class EarsenseSpider(Spider):
         self.site = site
         self._misses = 0
         self._refusals = 0
+        self._open = 0  # requests without an answer
 
     async def start(self) -> AsyncIterator[Request]:
         """Yield the first request; every answer brings the next."""
@@ -39,6 +40,7 @@ class EarsenseSpider(Spider):
     def _next(self) -> Iterator[Request]:
         if page := self.desk.next():
             url, headers = page
+            self._open += 1
             yield Request(
                 url,
                 headers=dict(headers),
@@ -66,12 +68,13 @@ class EarsenseSpider(Spider):
 
         The next is asked for while the desk works; without one, the page's own links may help.
         """
-        ahead = [] if reason else [*self._next()]
-        yield from ahead
+        self._open -= 1
+        if not reason:
+            yield from self._next()
         yield fetched
         if reason:
             raise CloseSpider(reason)
-        if not ahead:
+        if not self._open:
             yield from self._next()
 
     def _fetched(self, response: Response, url: str) -> Fetched:
