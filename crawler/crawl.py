@@ -1,5 +1,6 @@
 """The stage: pages -> works.jsonl, articles.jsonl, crawl-stats.json and the page store."""
 
+import json
 import logging
 import math
 import signal
@@ -7,7 +8,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,16 +22,15 @@ from crawler.ledger import LEDGER_NAME, Entry, Ledger, State, damaged
 from crawler.pages import DEFAULT, VIDEO_URL, Selectors, read_selectors
 from crawler.pagestore import load_page, page_path
 from crawler.pipelines import (
-    KEPT,
     STAGE,
     TRANSIENT,
     Desk,
     Fetched,
+    Outcome,
     has_body,
     links,
-    page_text,
-    read_page,
 )
+from crawler.reader import Reader
 from crawler.summary import Progress, Summary, silent
 from crawler.urls import canonical, is_loopback, page_key, same_site
 
@@ -71,7 +71,8 @@ def crawl(data: Path, config: CrawlConfig, progress: Progress = silent) -> Summa
     """
     check(config)
     seeds, selectors = wanted_pages(config), chosen_selectors(config)
-    with Ledger(data) as ledger:
+    reader = Reader(data, config.video_url, selectors, config.page_timeout_s)
+    with Ledger(data) as ledger, closing(reader):
         sweep_temporary(data)
         wanted = reached(data, ledger, seeds, config.site) if config.discover else seeds
         days = config.refresh_after_days
@@ -81,8 +82,7 @@ def crawl(data: Path, config: CrawlConfig, progress: Progress = silent) -> Summa
         desk = Desk(
             data,
             ledger,
-            video_url=config.video_url,
-            selectors=selectors,
+            judge=reader.judge,
             site=config.site if config.discover else None,
             max_pages=config.max_pages,
             progress=lambda taken: progress(before + taken, len(desk.known)),
@@ -90,7 +90,10 @@ def crawl(data: Path, config: CrawlConfig, progress: Progress = silent) -> Summa
         desk.known.update(wanted)
         desk.queue.extend(wanted[key] for key in missing)
         desk.bodies.update(known_bodies(ledger))
-        stopped = _run(desk, config) if missing else None
+        stopped = None
+        if missing:
+            reader.start()
+            stopped = _run(desk, config)
         write_artifacts(data, ledger)
         if desk.bugs:
             raise desk.bugs[0]
@@ -107,32 +110,49 @@ def reparse(data: Path, config: CrawlConfig, progress: Progress = silent) -> Sum
 
     No request is sent. The summary counts all pages that the folder knows.
     """
-    selectors = chosen_selectors(config)
-    with Ledger(data) as ledger:
+    reader = Reader(data, config.video_url, chosen_selectors(config), config.page_timeout_s)
+    with Ledger(data) as ledger, closing(reader):
         sweep_temporary(data)
         keys = [entry.item for entry in ledger.walk(STAGE)]
         changed = 0
         for done, key in enumerate(keys, start=1):
-            entry = ledger.entries(STAGE, key)[key]
-            if has_body(data, entry) and entry.error_class != "placeholder":
-                changed += _read_again(data, ledger, entry, config.video_url, selectors)
+            entry = ledger.entry(STAGE, key)
+            if entry and entry.error_class != "placeholder" and (page := stored_page(data, entry)):
+                changed += _read_again(ledger, entry, reader.judge(page))
             progress(done, len(keys))
         write_artifacts(data, ledger)
         left = missing_pages(data, ledger, keys, 0.0)
         return _summary(data, ledger, keys, left, taken=changed, said={}, full=False)
 
 
-def _read_again(
-    data: Path, ledger: Ledger, entry: Entry, video_url: str, selectors: Selectors
-) -> bool:
-    """Parse a stored page; returns whether it now reads otherwise than before."""
-    body = load_page(data, entry.result["sha256"])
-    text = page_text(body, entry.result.get("headers", {}).get("Content-Type", ""))
-    kept = {name: entry.result[name] for name in (*KEPT, "links") if name in entry.result}
-    outcome = read_page(text, kept, video_url, selectors)
-    if (outcome.state, outcome.error_class, outcome.result) == (
-        entry.state, entry.error_class, entry.result
-    ):  # fmt: skip
+def stored_page(data: Path, entry: Entry) -> Fetched | None:
+    """A page of the store as it was fetched, None when it has no body there.
+
+    A damaged body is removed, so that the next crawl asks for the page again.
+    """
+    if not has_body(data, entry):
+        return None
+    try:
+        body = load_page(data, entry.result["sha256"])
+    except UserError as error:
+        logger.warning("%s: crawl again to fetch it", error)
+        page_path(data, entry.result["sha256"]).unlink()
+        return None
+    return Fetched(
+        url=entry.result["url"],
+        started_s=entry.result.get("fetched_s", entry.updated_s),
+        status=200,
+        headers=entry.result.get("headers", {}),
+        body=body,
+    )
+
+
+def _read_again(ledger: Ledger, entry: Entry, outcome: Outcome) -> bool:
+    """Commit what a stored page is read as; returns whether that is not what it was."""
+    followed = {name: value for name, value in entry.result.items() if name == "links"}
+    result = {**json.loads(json.dumps(outcome.result)), **followed}
+    now = (outcome.state, outcome.error_class, outcome.message, result)
+    if now == (entry.state, entry.error_class, entry.message, entry.result):
         return False
     ledger.record(
         STAGE,
@@ -140,7 +160,7 @@ def _read_again(
         outcome.state,
         error_class=outcome.error_class,
         message=outcome.message,
-        result=outcome.result,
+        result=result,
     )
     return True
 
@@ -185,7 +205,10 @@ def check(config: CrawlConfig) -> None:
         raise UserError(f"site {config.site!r} is no site: give one like https://www.earsense.org")
     if "{id}" not in config.video_url:
         raise UserError(f"video_url {config.video_url!r} has no {{id}}: say where the id goes")
-    for name in ("delay_s", "page_timeout_s", "retries", "max_page_bytes"):
+    for name in ("page_timeout_s", "max_page_bytes"):
+        if not 0 < getattr(config, name) < math.inf:
+            raise UserError(f"crawl.{name} {getattr(config, name)} is not a number above 0")
+    for name in ("delay_s", "retries"):
         if not 0 <= getattr(config, name) < math.inf:
             raise UserError(f"crawl.{name} {getattr(config, name)} is not a number from 0 on")
     if config.refresh_after_days is not None and not 0 <= config.refresh_after_days < math.inf:
@@ -262,13 +285,8 @@ def stored_links(data: Path, entry: Entry, site: str) -> list[str]:
     """The links of a page as the ledger has them, else from its stored body."""
     if "links" in entry.result:
         return list(entry.result["links"])
-    if not has_body(data, entry):
-        return []
-    text = page_text(
-        load_page(data, entry.result["sha256"]),
-        entry.result.get("headers", {}).get("Content-Type", ""),
-    )
-    return links(text, entry.result["url"], site)
+    page = stored_page(data, entry)
+    return links(page.text, page.url, site) if page else []
 
 
 def missing_pages(data: Path, ledger: Ledger, keys: Iterable[str], oldest_s: float) -> list[str]:
@@ -281,7 +299,7 @@ def is_missing(data: Path, entry: Entry | None, oldest_s: float = 0.0) -> bool:
     """Whether a page has to be asked for (again): no end yet, its body lost, or it is too old."""
     if entry is None or entry.state is State.PENDING:
         return True
-    if "sha256" in entry.result and not page_path(data, entry.result["sha256"]).is_file():
+    if "sha256" in entry.result and not has_body(data, entry):
         return True
     if entry.result.get("fetched_s", entry.updated_s) < oldest_s:
         return True
