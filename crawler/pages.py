@@ -254,13 +254,16 @@ class WorkPage(_Page):
     def _read(self, field: str, parse: Callable[[Lines], Value]) -> Field:
         css = self.selectors.work[field]
         selected = grammar.joined(self._chosen(css))
-        fits = field != "composer" or any(map(grammar.is_life, selected))
-        if value := parse(selected) if selected and fits else None:
-            return Field(name=field, value=value, method="selector")
+        chosen = (parse(selected) or None) if selected else None
+        # A name alone may be any text: it counts where the page has no composer with a life.
+        if chosen and (field != "composer" or any(map(grammar.is_life, selected))):
+            return Field(name=field, value=chosen, method="selector")
         tried: tuple[str, ...] = (_no_selection(css, selected),)
         region = self._regions.get(field)
         if value := parse(region) if region else None:
             return Field(name=field, value=value, method="text", tried=tried)
+        if chosen:
+            return Field(name=field, value=chosen, method="selector")
         tried = (*tried, _no_text(self._regions, region))
         return Field(name=field, value=None, method=None, tried=tried)
 
