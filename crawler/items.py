@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from crawler.errors import SchemaVersionError, UserError
-from crawler.files import write_atomic
+from crawler.files import atomic_path
 
 WORKS_VERSION = 1  # of the lines in works.jsonl
 
@@ -79,6 +79,7 @@ class Work:
     title: str  # as printed: "String Quartet No. 1 in d minor"
     key: str | None = None  # "d minor", "E-flat major"; the case of the letter is the site's
     opus: str | None = None  # "Op. 64, No. 5", "K. 155"
+    catalogue: str | None = None  # the number of a catalogue beside an opus: "D. 887"
     instrumentation: str | None = None  # "2 violins, viola and cello"
     movements: tuple[Movement, ...] = ()
     facts: Mapping[str, str] = dataclasses.field(default_factory=dict)  # "Composed" -> "1824 ..."
@@ -100,9 +101,24 @@ class Article:
     page_sha256: str | None = None
 
 
+NAMES = {
+    kind: tuple(item.name for item in dataclasses.fields(kind))
+    for kind in (Person, Movement, Part, Recording, Note, Work, Article)
+}
+
+
 def work_to_dict(work: Work | Article) -> dict[str, Any]:
     """Plain JSON values of a work or an article, in field order."""
-    return dataclasses.asdict(work)
+    plain: dict[str, Any] = _plain(work)
+    return plain
+
+
+def _plain(value: Any) -> Any:
+    """What dataclasses.asdict gives, without its copies of what never changes."""
+    if isinstance(value, tuple):
+        return tuple(map(_plain, value))
+    names = NAMES.get(type(value))
+    return value if names is None else {name: _plain(getattr(value, name)) for name in names}
 
 
 def work_from_dict(row: Mapping[str, Any]) -> Work:
@@ -154,10 +170,17 @@ def write_articles(path: Path, articles: Iterable[Article]) -> int:
 
 
 def _write_lines(path: Path, kind: str, items: Sequence[Work | Article]) -> int:
-    head = json.dumps({f"earscribe_{kind}": WORKS_VERSION, kind: len(items)})
-    lines = [head, *(json.dumps(work_to_dict(item), ensure_ascii=False) for item in items)]
-    write_atomic(path, ("\n".join(lines) + "\n").encode())
-    return len(items)
+    return write_lines(path, kind, len(items), map(work_to_dict, items))
+
+
+def write_lines(path: Path, kind: str, number: int, rows: Iterable[Mapping[str, Any]]) -> int:
+    """Write so many rows of `work_to_dict`, in their order, holding one at a time."""
+    head = {f"earscribe_{kind}": WORKS_VERSION, kind: number}
+    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as lines:
+        lines.write(json.dumps(head) + "\n")
+        for row in rows:
+            lines.write(json.dumps(row, ensure_ascii=False) + "\n")
+    return number
 
 
 def read_works(path: Path) -> list[Work]:

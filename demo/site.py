@@ -7,24 +7,25 @@ import logging
 import re
 import socket
 import socketserver
+import ssl
 import struct
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from crawler.errors import UserError
-from crawler.items import read_works
+from crawler.items import Work, read_works
+from demo.faults import NOT_FOUND, RESET, Answer, find_fault, html_answer
 from demo.markup import (
     MEDIA_TYPES,
     markup_of,
-    page,
     render_article,
     render_home,
     render_watch,
@@ -33,40 +34,31 @@ from demo.markup import (
 
 logger = logging.getLogger(__name__)
 
-STATUS_FAULTS = ("403", "404", "410", "429", "500", "503")
-FAULTS = (*STATUS_FAULTS, "elsewhere", "html", "empty", "truncate", "slow", "reset")
-DRIP_S = 0.2  # between two of the fifty pieces of a slow answer
 IDLE_S = 30.0  # after which a silent connection is closed
 ROBOTS = "User-agent: *\nDisallow: /search\nDisallow: /chamber-music/Private-\n"
-HTML = "text/html; charset=utf-8"
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What an address holds: HTML or a file's bytes."""
-
-    status: int
-    media_type: str
-    body: bytes
-
-
-def _html(text: str, status: int = 200) -> Answer:
-    return Answer(status, HTML, text.encode())
-
-
-NOT_FOUND = _html(page("Not found", "<p>Nothing is here.</p>"), 404)
-NOT_A_WORK = _html(page("Maintenance", "<h1>Back soon</h1><p>The site is being repaired.</p>"))
+CHANGED = "Sun, 05 Jan 2025 12:00:00 GMT"  # when everything on the replica was last modified
 
 
 class Corpus:
-    """A demo corpus folder, read once: works.jsonl, media.json, articles.json, audio/."""
+    """What a replica shows: works by their slugs, videos by their ids, articles by theirs."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.works = {work.work_id: work for work in read_works(folder / "works.jsonl")}
-        self.media: dict[str, dict[str, Any]] = _read_json(folder / "media.json")
-        articles: list[dict[str, str]] = _read_json(folder / "articles.json")
+    def __init__(
+        self,
+        works: Iterable[Work],
+        articles: Iterable[Mapping[str, str]] = (),
+        media: Mapping[str, Mapping[str, Any]] | None = None,
+        folder: Path = Path(),  # of the media
+    ) -> None:
+        self.works = {work.work_id: work for work in works}
         self.articles = {article["article_id"]: article for article in articles}
+        self.media = media or {}
+        self.folder = folder
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """A demo corpus folder: works.jsonl, media.json, articles.json, audio/."""
+        articles, media = (_read_json(folder / f"{name}.json") for name in ("articles", "media"))
+        return cls(read_works(folder / "works.jsonl"), articles, media, folder)
 
     def answer(self, target: str, address: str) -> Answer:
         """The answer to a request for `target` (path and query) of the site at `address`."""
@@ -74,13 +66,13 @@ class Corpus:
         parts = [quote(unquote(part), safe="!") for part in split.path.split("/") if part]
         match parts:
             case []:
-                return _html(render_home([*self.works], [*self.articles]))
+                return html_answer(render_home([*self.works], [*self.articles]))
             case ["robots.txt"]:
                 return Answer(200, "text/plain; charset=utf-8", ROBOTS.encode())
             case ["chamber-music", slug] if slug in self.works:
-                return _html(render_work(self.works[slug], markup_of(slug)))
+                return html_answer(render_work(self.works[slug], markup_of(slug)))
             case ["article", slug] if slug in self.articles:
-                return _html(render_article(self.articles[slug]))
+                return html_answer(render_article(self.articles[slug]))
             case ["watch"]:
                 return self._watch(parse_qs(split.query).get("v", [""])[0], address)
             case ["media", name]:
@@ -91,7 +83,7 @@ class Corpus:
         media = self.media.get(youtube_id)
         if media is None:
             return NOT_FOUND
-        return _html(render_watch(youtube_id, media, address))
+        return html_answer(render_watch(youtube_id, media, address))
 
     def _file(self, name: str) -> Answer:
         media = self.media.get(Path(name).stem)
@@ -125,12 +117,14 @@ class Request:
 class Replica:
     """A running replica: its address, what it was asked for, and the faults it shows."""
 
-    def __init__(self, corpus: Corpus, faults: Mapping[str, str], host: str, port: int) -> None:
+    def __init__(
+        self, corpus: Corpus, faults: Mapping[str, str], host: str, port: int, scheme: str
+    ) -> None:
         for fault in faults.values():
-            if fault not in FAULTS:
-                raise UserError(f"unknown fault {fault!r}: give one of {', '.join(FAULTS)}")
+            find_fault(fault)
         self.corpus = corpus
         self.faults = dict(faults)  # may be changed while the replica runs
+        self.scheme = scheme
         self.host = host
         self.port = port
         self.stopping = threading.Event()
@@ -139,8 +133,8 @@ class Replica:
 
     @property
     def address(self) -> str:
-        """http://host:port, without a slash at the end."""
-        return f"http://{self.host}:{self.port}"
+        """scheme://host:port, without a slash at the end."""
+        return f"{self.scheme}://{self.host}:{self.port}"
 
     @property
     def requests(self) -> list[Request]:
@@ -160,19 +154,22 @@ class Replica:
 
 @contextmanager
 def serve(
-    folder: Path,
+    site: Path | Corpus,
     *,
     host: str = "127.0.0.1",
     port: int = 0,
     faults: Mapping[str, str] | None = None,
+    tls: ssl.SSLContext | None = None,
 ) -> Iterator[Replica]:
-    """Serve a demo corpus folder from threads of this process; port 0 takes a free one.
+    """Serve a demo corpus or its folder from threads of this process; port 0 takes a free one.
 
-    `faults` maps a path (of a video: with its query) to one of FAULTS. UserError when the port
-    is taken or the folder is no demo corpus.
+    `faults` maps a path (of a video: with its query) to one of demo.faults.FAULTS, or to the path
+    or address to which it redirects. With `tls`, the context of a certificate, the replica speaks
+    https. UserError when the port is taken, the folder no demo corpus or a fault unknown.
     """
-    replica = Replica(Corpus(folder), faults or {}, host, port)
-    with _bound(replica) as server:
+    corpus = Corpus.read(site) if isinstance(site, Path) else site
+    replica = Replica(corpus, faults or {}, host, port, "https" if tls else "http")
+    with _bound(replica, tls) as server:
         replica.port = server.server_address[1]
         thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
         thread.start()
@@ -188,16 +185,27 @@ class _Server(socketserver.ThreadingTCPServer):
     allow_reuse_address = True
     daemon_threads = True
     request_queue_size = 128
+    tls: ssl.SSLContext | None = None
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """A new connection; its handshake waits for the thread that answers it."""
+        connection, client = super().get_request()
+        if self.tls:
+            connection = self.tls.wrap_socket(
+                connection, server_side=True, do_handshake_on_connect=False
+            )
+        return connection, client
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that hangs up is a normal day, not a traceback on the terminal."""
         logger.debug("connection from %s broke off", client_address, exc_info=True)
 
 
-def _bound(replica: Replica) -> _Server:
+def _bound(replica: Replica, tls: ssl.SSLContext | None) -> _Server:
     handler = type("Handler", (_Handler,), {"replica": replica})
+    server = type("Server", (_Server,), {"tls": tls})
     try:
-        return _Server((replica.host, replica.port), handler)
+        return server((replica.host, replica.port), handler)
     except (OSError, OverflowError) as error:
         taken = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
         problem = "is taken" if taken else f"cannot be used ({error})"
@@ -210,11 +218,12 @@ class _Handler(BaseHTTPRequestHandler):
     replica: Replica
     protocol_version = "HTTP/1.1"
     timeout = IDLE_S
+    disable_nagle_algorithm = True  # a body must not wait until its head is acknowledged
 
     def do_GET(self) -> None:
         try:
             self._answer()
-        except (BrokenPipeError, ConnectionResetError):
+        except (BrokenPipeError, ConnectionResetError, ssl.SSLError):
             self.close_connection = True
 
     do_HEAD = do_GET  # noqa: N815
@@ -224,67 +233,73 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self) -> None:
         path = urlsplit(self.path).path
-        faults = self.replica.faults
-        fault = faults.get(self.path) or faults.get(path) or ""
         answer = self.replica.corpus.answer(self.path, self.replica.address)
-        if fault.isdigit():
-            answer = _html(page("Fault", "<p>A fault on demand.</p>"), int(fault))
-        elif fault == "html":
-            answer = Answer(200, answer.media_type, NOT_A_WORK.body)
-        elif fault == "empty":
-            answer = Answer(200, answer.media_type, b"")
-        elif fault == "elsewhere":
-            answer = Answer(302, answer.media_type, b"")
-        elif fault == "reset":
+        faults = self.replica.faults
+        if fault := faults.get(self.path) or faults.get(path):
+            answer = find_fault(fault)(answer)
+        if answer.status == RESET:
             return self._reset()
-        return self._send(answer, fault)
+        return self._send(answer)
+
+    def _note(self, status: int) -> None:
+        self.replica.note(Request(self.command, self.path, status, self.headers.get("Range")))
 
     def _reset(self) -> None:
-        self.replica.note(Request(self.command, self.path, 0, self.headers.get("Range")))
+        self._note(RESET)
         abort = struct.pack("ii", 1, 0)  # linger for no time: the peer sees a reset
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, abort)
         self.connection.close()
         self.close_connection = True
 
-    def _send(self, answer: Answer, fault: str) -> None:
-        wanted = self.headers.get("Range")
-        status, span = requested_span(wanted, answer)
+    def _send(self, answer: Answer) -> None:
+        etag = f'"{hashlib.sha256(answer.body).hexdigest()[:32]}"'
+        if answer.status == HTTPStatus.OK and self._has(etag):
+            answer = replace(answer, status=HTTPStatus.NOT_MODIFIED, body=b"")
+        status, span = requested_span(self.headers.get("Range"), answer)
         body = answer.body[span.start : span.stop]
-        self.replica.note(Request(self.command, self.path, status, wanted))
+        self._note(status)
         self.send_response(status)
-        self.send_header("Content-Type", answer.media_type)
-        self.send_header("Content-Length", str(len(body)))
-        self.send_header("Accept-Ranges", "bytes")
-        self.send_header("ETag", f'"{hashlib.sha256(answer.body).hexdigest()[:32]}"')
-        if status == HTTPStatus.PARTIAL_CONTENT:
-            covered = f"bytes {span.start}-{span.stop - 1}/{len(answer.body)}"
-            self.send_header("Content-Range", covered)
-        elif status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-            self.send_header("Content-Range", f"bytes */{len(answer.body)}")
-        elif status == HTTPStatus.FOUND:
-            self.send_header("Location", "http://192.0.2.1/")  # reserved: nobody is there
-        elif status == HTTPStatus.TOO_MANY_REQUESTS:
-            self.send_header("Retry-After", "1")
+        usual = {
+            "Content-Type": answer.media_type,
+            "Content-Length": str(len(body)),
+            "Accept-Ranges": "bytes",
+            "ETag": etag,
+            "Last-Modified": CHANGED,
+        }
+        headers = usual | answer.headers | content_range(status, span, len(answer.body))
+        if not answer.announced:
+            del headers["Content-Length"]
+            headers["Connection"] = "close"
+        for name, value in headers.items():
+            self.send_header(name, value)
         self.end_headers()
         if self.command == "GET":
-            self._write(body, fault)
+            self._write(body, answer)
 
-    def _write(self, body: bytes, fault: str) -> None:
-        if fault == "truncate":
-            self.wfile.write(body[: len(body) // 2])
-            self.close_connection = True
-        elif fault == "slow":
-            self._drip(body)
-        else:
+    def _has(self, etag: str) -> bool:
+        """Whether the client has this very answer already; its ETag goes before its date."""
+        if known := self.headers.get("If-None-Match"):
+            return etag in known
+        return self.headers.get("If-Modified-Since") == CHANGED
+
+    def _write(self, body: bytes, answer: Answer) -> None:
+        if answer.pieces is None:
             self.wfile.write(body)
-
-    def _drip(self, body: bytes) -> None:
-        step = len(body) // 50 + 1
-        for start in range(0, len(body), step):
-            if self.replica.stopping.wait(DRIP_S):
+            return
+        self.close_connection = True
+        for piece in answer.pieces(body):
+            if self.replica.stopping.wait(answer.pause_s):
                 break
-            self.wfile.write(body[start : start + step])
-            self.wfile.flush()
+            self.wfile.write(piece)
+
+
+def content_range(status: int, span: range, size: int) -> dict[str, str]:
+    """The header that says which bytes of how many are sent, if any are left out."""
+    if status == HTTPStatus.PARTIAL_CONTENT:
+        return {"Content-Range": f"bytes {span.start}-{span.stop - 1}/{size}"}
+    if status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+        return {"Content-Range": f"bytes */{size}"}
+    return {}
 
 
 def requested_span(wanted: str | None, answer: Answer) -> tuple[int, range]:

@@ -13,17 +13,18 @@ ROOT = Path(__file__).parent.parent
 ORDER = """
 crawler.errors crawler.files crawler.items crawler.summary crawler.console crawler.draining
 crawler.ledger crawler.options
-crawler.urls crawler.references crawler.grammar crawler.pages crawler.pagestore crawler.pipelines
-crawler.settings crawler.spiders.earsense crawler.crawl
+crawler.urls crawler.references crawler.grammar crawler.playlist crawler.pages crawler.pagestore
+crawler.pipelines crawler.reader crawler.accounting crawler.settings
+crawler.spiders.earsense crawler.crawl crawler.probe
 crawler.studyfiles crawler.anomalies crawler.released
 dataset.schema dataset.filters dataset.index dataset.captions dataset.pairing dataset.tables
-dataset.sources
-dataset.audio dataset.bounds dataset.fetch dataset.splits dataset.ids dataset.validate dataset.plots
+dataset.sources dataset.audio dataset.bounds dataset.fetch dataset.splits dataset.ids
+dataset.validate dataset.plots
 dataset.report dataset.export
 model.config model.torchaudio_import model.features model.tokenizer model.similarity
 model.network model.losses model.momentum model.examples model.objective model.runs
 model.checkpoint model.generate model.metrics model.controls model.train model.evaluate model.status
-demo.render demo.markup demo.site demo.run
+demo.render demo.markup demo.faults demo.site demo.run
 cli
 """.split()
 

@@ -5,15 +5,18 @@ import json
 import re
 import shutil
 import socket
+import ssl
 import time
 import urllib.error
 import urllib.request
 import wave
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.robotparser import RobotFileParser
 
 import pytest
+from certificates import issued, self_signed, server_tls
 
 from crawler.errors import UserError
 from crawler.items import read_works
@@ -156,7 +159,7 @@ def test_yt_dlp_finds_media_and_chapters(replica: Replica, tmp_path: Path) -> No
     assert next(item.path for item in replica.requests if item.method == "GET").startswith("/watch")
 
 
-@pytest.mark.parametrize("status", ["302", "403", "404", "410", "429", "500", "503"])
+@pytest.mark.parametrize("status", ["302", "401", "403", "404", "410", "429", "451", "500", "503"])
 def test_fault_status(replica: Replica, status: str) -> None:
     replica.faults[FIRST] = "elsewhere" if status == "302" else status
     assert ask(replica, FIRST)[0] == int(status)
@@ -191,6 +194,137 @@ def test_fault_slow_outlasts_a_timeout(replica: Replica) -> None:
         client.sendall(f"GET {FIRST} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
         time.sleep(0.5)
         assert 0 < len(client.recv(1 << 20)) < 5000
+
+
+WORK = "/chamber-music/Ada-d%27Example-String-Quartet-No-2-in-e-flat-minor-Op-7/"
+
+
+@pytest.mark.parametrize(
+    "target", [WORK, "/", "file:///etc/passwd", "http://127.0.0.1:9/", "http://192.0.2.1/x"]
+)
+def test_a_fault_may_be_a_redirect(replica: Replica, target: str) -> None:
+    replica.faults[WORK] = target
+    status, headers, body = ask(replica, WORK)
+    assert (status, headers["Location"], body) == (302, target, b"")
+
+
+def test_a_pause_is_asked_for_in_seconds(replica: Replica) -> None:
+    wanted = {}
+    for fault in ("429", "503", "later", "500"):
+        replica.faults[WORK] = fault
+        wanted[fault] = ask(replica, WORK)[1].get("Retry-After")
+    assert wanted == {"429": "1", "503": "1", "later": "86400", "500": None}
+
+
+def test_a_page_that_is_not_found_may_say_200(replica: Replica) -> None:
+    body = ask(replica, "/nowhere")[2]
+    replica.faults[WORK] = "soft404"
+    assert ask(replica, WORK)[::2] == (200, body)
+
+
+def test_a_drip_has_no_end(replica: Replica) -> None:
+    replica.faults[WORK] = "drip"
+    with socket.create_connection((replica.host, replica.port), timeout=5) as client:
+        client.sendall(f"GET {WORK} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        head = client.recv(1 << 16)
+        assert b"Content-Length" not in head
+        drops = [client.recv(1) for _ in range(5)]
+    assert drops == [b" "] * 5
+
+
+@pytest.mark.parametrize("fault", ["huge", "flood"])
+def test_a_hundred_megabytes_are_streamed(replica: Replica, fault: str) -> None:
+    replica.faults[WORK] = fault
+    connection = http.client.HTTPConnection(replica.host, replica.port, timeout=10)
+    connection.request("GET", WORK)
+    with connection.getresponse() as answer:
+        told = answer.headers["Content-Length"]
+        size = sum(map(len, iter(lambda: answer.read(1 << 20), b"")))
+    connection.close()
+    assert size == 100 * 2**20
+    assert told == (str(size) if fault == "huge" else None)
+
+
+def test_a_bomb_is_small_until_it_is_unpacked(replica: Replica) -> None:
+    replica.faults[WORK] = "bomb"
+    _, headers, body = ask(replica, WORK)
+    assert headers["Content-Encoding"] == "gzip"
+    assert len(body) < 200_000
+    unpacker, size = zlib.decompressobj(wbits=31), 0
+    while body:
+        size += len(unpacker.decompress(body, 1 << 20))
+        body = unpacker.unconsumed_tail
+    assert size == 100 * 2**20
+
+
+@pytest.mark.parametrize(
+    ("fault", "declared", "real"),
+    [
+        ("utf8-as-latin1", "iso-8859-1", "utf-8"),
+        ("utf8-as-ascii", "us-ascii", "utf-8"),
+        ("windows-as-utf8", "utf-8", "cp1252"),
+    ],
+)
+def test_a_charset_may_be_a_lie(replica: Replica, fault: str, declared: str, real: str) -> None:
+    whole = ask(replica, WORK)[2].decode()
+    replica.faults[WORK] = fault
+    _, headers, body = ask(replica, WORK)
+    assert headers["Content-Type"] == f"text/html; charset={declared}"
+    assert body.decode(real) == whole
+    assert "ë" in whole
+
+
+def test_script_binary_and_nested_bodies(replica: Replica) -> None:
+    whole = ask(replica, WORK)[2]
+    replica.faults[WORK] = "script"
+    script = ask(replica, WORK)[2]
+    assert script.count(b"</script>") >= 2
+    assert re.sub(rb"<script>.*?</script>", b"", script) == whole
+    replica.faults[WORK] = "nested"
+    nested = ask(replica, WORK)[2]
+    assert (nested.count(b"<div>"), nested.count(b"</div>")) == tuple(
+        whole.count(tag) + 30_000 for tag in (b"<div>", b"</div>")
+    )
+    replica.faults[WORK] = "binary"
+    with pytest.raises(UnicodeDecodeError):
+        ask(replica, WORK)[2].decode()
+
+
+def test_what_a_client_has_is_not_sent_again(replica: Replica) -> None:
+    _, headers, whole = ask(replica, WORK)
+    fresh = {"If-None-Match": headers["ETag"]}
+    for known in (fresh, {"If-Modified-Since": headers["Last-Modified"]}):
+        assert ask(replica, WORK, **known)[::2] == (304, b"")
+        assert replica.requests[-1].status == 304
+    stale = {"If-None-Match": '"other"', "If-Modified-Since": headers["Last-Modified"]}
+    assert ask(replica, WORK, **stale)[::2] == (200, whole)
+    replica.faults[WORK] = "500"
+    assert ask(replica, WORK, **fresh)[0] == 500
+
+
+def test_robots_may_ask_for_a_delay(replica: Replica) -> None:
+    replica.faults["/robots.txt"] = "crawl-delay"
+    rules = RobotFileParser(replica.address + "/robots.txt")
+    rules.read()
+    assert rules.crawl_delay("any") == 1
+
+
+def test_https_with_certificates_that_nobody_knows(tmp_path: Path) -> None:
+    (tmp_path / "alone").mkdir()
+    alone = self_signed(tmp_path / "alone")
+    issuer, signed = issued(tmp_path)
+    for secret, bundle, complaint in [
+        (alone, alone, "self-signed certificate"),
+        (signed, issuer, "unable to get local issuer"),
+    ]:
+        with serve(FIXTURE, tls=server_tls(secret)) as replica:
+            trusting = ssl.create_default_context(cafile=bundle)
+            with urllib.request.urlopen(replica.address + WORK, context=trusting) as answer:
+                assert answer.status == 200
+            with pytest.raises(urllib.error.URLError, match=complaint):
+                urllib.request.urlopen(replica.address + WORK)
+        assert replica.address.startswith("https://")
+        assert [request.status for request in replica.requests] == [200]
 
 
 def test_a_taken_port_is_named(folder: Path, replica: Replica) -> None:

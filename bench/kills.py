@@ -1,0 +1,143 @@
+"""Crawls that are killed at random moments: what is lost, and what is asked for again."""
+
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.synthetic import Synthetic, seeds
+from crawler.errors import UserError
+from crawler.files import TEMPORARY_PREFIX
+from crawler.pagestore import PAGES, load_page
+from demo.site import Replica, serve
+
+ROOT = Path(__file__).parent.parent
+ARTIFACTS = ("works.jsonl", "articles.jsonl")
+A_RUN = 12  # pages between two kills, on average
+DELAY_S = 0.01  # between two pages, so that a kill finds the crawl at different work
+STARTUP_S = 2.0  # a kill in five falls within this time, whatever the crawl does then
+
+
+@dataclass(frozen=True, kw_only=True)
+class Survival:
+    """What a crawl looks like after its kills and an undisturbed end."""
+
+    kills: int  # that met a running process
+    pages: int
+    asked: int  # requests for pages, over all runs
+    most_asked: int  # of one page
+    temporary: int  # files under a name that is not final
+    damaged: tuple[str, ...]  # stored pages whose bytes have another hash
+    same_pages: bool  # the stored files are those of an undisturbed crawl, byte by byte
+    same_artifacts: bool
+
+    @property
+    def problems(self) -> list[str]:
+        """Every promise that was broken, in words; an empty list is a pass."""
+        found = {
+            f"a page was asked for {self.most_asked} times": self.most_asked > self.kills + 1,
+            # A kill may meet one page between its request and its commit, and the next one's
+            # request is sent by then.
+            f"{self.asked} requests for {self.pages} pages": (
+                self.asked > self.pages + 2 * self.kills
+            ),
+            f"{self.temporary} temporary files are left": self.temporary > 0,
+            f"damaged pages: {self.damaged}": bool(self.damaged),
+            "the stored pages are others": not self.same_pages,
+            "works or articles are others": not self.same_artifacts,
+        }
+        return [problem for problem, met in found.items() if met]
+
+
+def start_crawl(
+    site: str, listed: Path, data: Path, *, delay_s: float = 0.0
+) -> subprocess.Popen[str]:
+    """The real command in a process of its own."""
+    command = [sys.executable, "-m", "cli", "crawl", "--json", "--data", str(data)]
+    command += ["--site", site, "--seeds", str(listed), "--delay", str(delay_s)]
+    return subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=os.environ | {"EARSCRIBE_CRAWL_VIDEO_URL": site + "/watch?v={id}"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def end_crawl(process: subprocess.Popen[str]) -> dict[str, object]:
+    """The summary of a crawl that is left alone; CalledProcessError when it fails."""
+    said, _ = process.communicate(timeout=3600)
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, process.args, said)
+    summary: dict[str, object] = json.loads(said.splitlines()[-1])
+    return summary
+
+
+def kill_crawls(folder: Path, *, kills: int, seed: int, articles: int = 5) -> Survival:
+    """Kill a crawl of the replica `kills` times, let it end, compare it with an undisturbed one."""
+    chance = random.Random(seed)
+    paths = list(seeds(kills * A_RUN, articles))
+    listed = folder / "seeds.txt"
+    listed.write_text("\n".join(paths))
+    with serve(Synthetic([])) as replica:
+        end_crawl(start_crawl(replica.address, listed, folder / "calm"))
+        before = len(replica.requests)
+        met = 0
+        for _ in range(kills):
+            process = start_crawl(replica.address, listed, folder / "killed", delay_s=DELAY_S)
+            wait_for_moment(chance, replica, process)
+            met += process.poll() is None
+            process.kill()
+            process.communicate()
+        end_crawl(start_crawl(replica.address, listed, folder / "killed"))
+        asked = [request.path for request in replica.requests[before:]]
+    return _compare(folder, paths, asked, met)
+
+
+def wait_for_moment(chance: random.Random, replica: Replica, crawl: subprocess.Popen[str]) -> None:
+    """Until a random number of further pages and a little more, or simply a random time."""
+    if chance.random() < 0.2:
+        time.sleep(chance.uniform(0, STARTUP_S))
+        return
+    wanted = len(replica.requests) + chance.randint(1, 2 * A_RUN)
+    while len(replica.requests) < wanted and crawl.poll() is None:
+        time.sleep(0.002)
+    time.sleep(chance.uniform(0, 3 * DELAY_S))
+
+
+def _compare(folder: Path, paths: Sequence[str], asked: Sequence[str], kills: int) -> Survival:
+    calm, killed = folder / "calm", folder / "killed"
+    counted = Counter(path for path in asked if path != "/robots.txt")
+    stored = _stored(killed)
+    return Survival(
+        kills=kills,
+        pages=len(paths),
+        asked=counted.total(),
+        most_asked=max(counted.values()),
+        temporary=len(list(killed.rglob(TEMPORARY_PREFIX + "*"))),
+        damaged=tuple(name for name in stored if not _is_whole(killed, name)),
+        same_pages=stored == _stored(calm) and len(stored) == len(paths),
+        same_artifacts=all(
+            (killed / name).read_bytes() == (calm / name).read_bytes() for name in ARTIFACTS
+        ),
+    )
+
+
+def _stored(data: Path) -> dict[str, bytes]:
+    files = (path for path in (data / PAGES).rglob("*") if path.is_file())
+    return {str(path.relative_to(data)): path.read_bytes() for path in files}
+
+
+def _is_whole(data: Path, name: str) -> bool:
+    try:
+        load_page(data, Path(name).name.partition(".")[0])
+    except UserError:
+        return False
+    return True
