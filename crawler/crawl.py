@@ -1,28 +1,44 @@
-"""The stage: pages -> works.jsonl, articles.jsonl and the page store."""
+"""The stage: pages -> works.jsonl, articles.jsonl, crawl-stats.json and the page store."""
 
 import logging
 import math
 import signal
 import threading
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
+from crawler.accounting import account, write_stats
 from crawler.errors import UserError
 from crawler.files import sweep_temporary
-from crawler.items import Article, Work, work_from_dict, write_articles, write_works
+from crawler.items import Article, work_from_dict, write_lines
 from crawler.ledger import LEDGER_NAME, Entry, Ledger, State, damaged
-from crawler.pagestore import page_path
-from crawler.pipelines import STAGE, TRANSIENT, Desk
+from crawler.pages import DEFAULT, VIDEO_URL, Selectors, read_selectors
+from crawler.pagestore import load_page, page_path
+from crawler.pipelines import (
+    KEPT,
+    STAGE,
+    TRANSIENT,
+    Desk,
+    Fetched,
+    has_body,
+    links,
+    page_text,
+    read_page,
+)
 from crawler.summary import Progress, Summary, silent
-from crawler.urls import canonical, is_loopback, page_key
+from crawler.urls import canonical, is_loopback, page_key, same_site
 
 logger = logging.getLogger(__name__)
 
 MIN_DELAY_S = 5.0  # between two requests to a site that is not on this machine
+DAY_S = 86_400.0
+SEEDS = Path(__file__).parent.parent / "data" / "seeds" / "earsense_works.txt"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,51 +46,152 @@ class CrawlConfig:
     """Which pages of which site, and how slowly."""
 
     site: str = "https://www.earsense.org"
-    seeds: tuple[str, ...] = ()  # slugs or addresses
+    seeds: tuple[str, ...] = ()  # slugs or addresses; with no seeds_file either: the known works
     seeds_file: Path | None = None  # one a line; # begins a comment
-    delay_s: float = MIN_DELAY_S
-    timeout_s: float = 60.0  # of one request, its body included
-    retries: int = 2  # within one run, of a page that failed for a passing reason
+    discover: bool = False  # also the works and articles that visited pages link to
     max_pages: int | None = None  # asked for in one run; None = all
+    refresh_after_days: float | None = None  # ask again for older pages; None = never
+    delay_s: float = MIN_DELAY_S
+    page_timeout_s: float = 60.0  # of one request, its body included
+    max_page_bytes: int = 8 * 2**20  # of a body, also when decompressed
+    retries: int = 2  # within one run, of a page that failed for a passing reason
     contact: str | None = None  # address or page that the user agent names
     user_agent: str = "earscribe"
-    video_url: str = "https://www.youtube.com/watch?v={id}"
+    ca_bundle: Path | None = None  # PEM; None = the system's certificates
+    selectors: Path | None = None  # None = crawler/selectors.toml
+    video_url: str = VIDEO_URL
 
 
 def crawl(data: Path, config: CrawlConfig, progress: Progress = silent) -> Summary:
     """Fetch the wanted pages that the folder does not have and write works.jsonl.
 
-    A page that failed for a passing reason is asked for again on the next run, a page that is
-    gone is not. Scrapy's reactor runs once a process, and only when something is missing.
-    UserError for a setting that is not allowed.
+    A page that failed for a passing reason is asked for again on the next run, any other page
+    only when it is older than `refresh_after_days`. Scrapy's reactor runs once a process, and
+    only when something is missing. UserError for a setting that is not allowed.
     """
-    _check(config)
-    wanted = wanted_pages(config)
+    check(config)
+    seeds, selectors = wanted_pages(config), chosen_selectors(config)
     with Ledger(data) as ledger:
         sweep_temporary(data)
-        missing = [url for key, url in wanted.items() if is_missing(data, ledger.entry(STAGE, key))]
+        wanted = reached(data, ledger, seeds, config.site) if config.discover else seeds
+        days = config.refresh_after_days
+        oldest_s = 0.0 if days is None else time.time() - days * DAY_S
+        missing = missing_pages(data, ledger, wanted, oldest_s)
         before = len(wanted) - len(missing)
         desk = Desk(
             data,
             ledger,
             video_url=config.video_url,
-            progress=lambda taken: progress(before + taken, len(wanted)),
+            selectors=selectors,
+            site=config.site if config.discover else None,
+            max_pages=config.max_pages,
+            progress=lambda taken: progress(before + taken, len(desk.known)),
         )
-        asked = missing[: config.max_pages]
-        stopped = _run(desk, config, asked) if asked else None
-        entries = ledger.entries(STAGE)
-        write_artifacts(data, entries)
-    return _summary(data, [entries.get(key) for key in wanted], desk.taken, stopped)
+        desk.known.update(wanted)
+        desk.queue.extend(wanted[key] for key in missing)
+        desk.bodies.update(known_bodies(ledger))
+        stopped = _run(desk, config) if missing else None
+        write_artifacts(data, ledger)
+        if desk.bugs:
+            raise desk.bugs[0]
+        left = missing_pages(data, ledger, sorted(desk.known), oldest_s)
+        full = not config.seeds and config.seeds_file is None
+        said = {"stopped": stopped} if stopped else {}
+        if full:
+            said["seeds"] = f"the {len(seeds)} works of {SEEDS.name}"
+        return _summary(data, ledger, desk.known, left, taken=desk.taken, said=said, full=full)
 
 
-def _check(config: CrawlConfig) -> None:
+def reparse(data: Path, config: CrawlConfig, progress: Progress = silent) -> Summary:
+    """Read every stored page again, with the parser and the selectors as they are now.
+
+    No request is sent. The summary counts all pages that the folder knows.
+    """
+    selectors = chosen_selectors(config)
+    with Ledger(data) as ledger:
+        sweep_temporary(data)
+        keys = [entry.item for entry in ledger.walk(STAGE)]
+        changed = 0
+        for done, key in enumerate(keys, start=1):
+            entry = ledger.entries(STAGE, key)[key]
+            if has_body(data, entry) and entry.error_class != "placeholder":
+                changed += _read_again(data, ledger, entry, config.video_url, selectors)
+            progress(done, len(keys))
+        write_artifacts(data, ledger)
+        left = missing_pages(data, ledger, keys, 0.0)
+        return _summary(data, ledger, keys, left, taken=changed, said={}, full=False)
+
+
+def _read_again(
+    data: Path, ledger: Ledger, entry: Entry, video_url: str, selectors: Selectors
+) -> bool:
+    """Parse a stored page; returns whether it now reads otherwise than before."""
+    body = load_page(data, entry.result["sha256"])
+    text = page_text(body, entry.result.get("headers", {}).get("Content-Type", ""))
+    kept = {name: entry.result[name] for name in (*KEPT, "links") if name in entry.result}
+    outcome = read_page(text, kept, video_url, selectors)
+    if (outcome.state, outcome.error_class, outcome.result) == (
+        entry.state, entry.error_class, entry.result
+    ):  # fmt: skip
+        return False
+    ledger.record(
+        STAGE,
+        entry.item,
+        outcome.state,
+        error_class=outcome.error_class,
+        message=outcome.message,
+        result=outcome.result,
+    )
+    return True
+
+
+def fetch_page(url: str, config: CrawlConfig) -> Fetched:
+    """Ask for one page as `crawl` would, and keep nothing; `url` may name another site.
+
+    Once a process, like a crawl. A failure is told in the result: `crawler.pipelines.failure`.
+    """
+    if "://" in url and not same_site(url, config.site):
+        split = urlsplit(url)
+        config = replace(config, site=f"{split.scheme}://{split.netloc}")
+    check(config)
+    desk = _OnePage(canonical(url, config.site))
+    stopped = _run(desk, config)
+    if desk.fetched is None:
+        raise UserError(f"{url} was not fetched: {stopped}")
+    return desk.fetched
+
+
+class _OnePage:
+    """A desk for one page that is kept nowhere."""
+
+    def __init__(self, url: str) -> None:
+        self._queue = deque([(url, dict[str, str]())])
+        self.fetched: Fetched | None = None
+        self.queue = self._queue
+        self.bugs: list[Exception] = []
+
+    def next(self) -> tuple[str, Mapping[str, str]] | None:
+        """The page, once."""
+        return self._queue.popleft() if self._queue else None
+
+    def take(self, fetched: Fetched) -> None:
+        """Keep what came."""
+        self.fetched = fetched
+
+
+def check(config: CrawlConfig) -> None:
+    """UserError for a setting that is not allowed, on this site or at all."""
     if not is_site(config.site):
         raise UserError(f"site {config.site!r} is no site: give one like https://www.earsense.org")
     if "{id}" not in config.video_url:
         raise UserError(f"video_url {config.video_url!r} has no {{id}}: say where the id goes")
-    for name in ("delay_s", "timeout_s", "retries"):
+    for name in ("delay_s", "page_timeout_s", "retries", "max_page_bytes"):
         if not 0 <= getattr(config, name) < math.inf:
             raise UserError(f"crawl.{name} {getattr(config, name)} is not a number from 0 on")
+    if config.refresh_after_days is not None and not 0 <= config.refresh_after_days < math.inf:
+        raise UserError(
+            f"crawl.refresh_after_days {config.refresh_after_days} is not a number from 0 on"
+        )
     if config.max_pages is not None and config.max_pages < 1:
         raise UserError(f"crawl.max_pages {config.max_pages} is below 1")
     if is_loopback(config.site):
@@ -100,13 +217,19 @@ def is_site(address: str) -> bool:
         return False
 
 
+def chosen_selectors(config: CrawlConfig) -> Selectors:
+    """The selectors of the configuration's file, else those that come with the parser."""
+    return read_selectors(config.selectors) if config.selectors else DEFAULT
+
+
 def wanted_pages(config: CrawlConfig) -> dict[str, str]:
     """Key in the ledger -> canonical address of every seed, each once, in their order."""
     seeds = [*config.seeds, *_lines(config.seeds_file)]
-    if not seeds:
+    if config.seeds_file and not seeds:
         raise UserError(
-            "no pages to crawl: give a slug or address with --address, or a file with --seeds"
+            f"the seeds file {config.seeds_file} names no page: a slug or address a line"
         )
+    seeds = seeds or _lines(SEEDS)
     return {page_key(seed): canonical(seed, config.site) for seed in seeds}
 
 
@@ -121,43 +244,90 @@ def _lines(path: Path | None) -> list[str]:
     return [seed for seed in seeds if seed and not seed.startswith("#")]
 
 
-def is_missing(data: Path, entry: Entry | None) -> bool:
-    """Whether a page has to be asked for (again): it has no end yet, or its body is gone."""
+def reached(data: Path, ledger: Ledger, seeds: Mapping[str, str], site: str) -> dict[str, str]:
+    """The seeds and every page that the stored pages lead to from them; no request is sent."""
+    found, queue = dict(seeds), deque(seeds)
+    while queue:
+        entry = ledger.entry(STAGE, queue.popleft())
+        if entry is None or entry.state is not State.OK:
+            continue
+        for url in stored_links(data, entry, site):
+            if (key := page_key(url)) not in found:
+                found[key] = canonical(url, site)
+                queue.append(key)
+    return found
+
+
+def stored_links(data: Path, entry: Entry, site: str) -> list[str]:
+    """The links of a page as the ledger has them, else from its stored body."""
+    if "links" in entry.result:
+        return list(entry.result["links"])
+    if not has_body(data, entry):
+        return []
+    text = page_text(
+        load_page(data, entry.result["sha256"]),
+        entry.result.get("headers", {}).get("Content-Type", ""),
+    )
+    return links(text, entry.result["url"], site)
+
+
+def missing_pages(data: Path, ledger: Ledger, keys: Iterable[str], oldest_s: float) -> list[str]:
+    """Which of these pages have to be asked for (again), in their order; see `is_missing`."""
+    done = {entry.item for entry in ledger.walk(STAGE) if not is_missing(data, entry, oldest_s)}
+    return [key for key in keys if key not in done]
+
+
+def is_missing(data: Path, entry: Entry | None, oldest_s: float = 0.0) -> bool:
+    """Whether a page has to be asked for (again): no end yet, its body lost, or it is too old."""
     if entry is None or entry.state is State.PENDING:
         return True
     if "sha256" in entry.result and not page_path(data, entry.result["sha256"]).is_file():
         return True
+    if entry.result.get("fetched_s", entry.updated_s) < oldest_s:
+        return True
     return entry.state is State.FAILED and entry.error_class in TRANSIENT
 
 
-def _run(desk: Desk, config: CrawlConfig, pages: Sequence[str]) -> str | None:
-    """Let the spider fetch `pages`; returns why it ended early, None when it did not."""
+def known_bodies(ledger: Ledger) -> Iterator[tuple[str, str]]:
+    """(sha256 of its body, key of the page where it was found) of every page with content."""
+    for entry in ledger.walk(STAGE):
+        if "sha256" in entry.result and entry.error_class in (None, "not_work_page", "placeholder"):
+            yield entry.result["sha256"], page_key(entry.result["url"])
+
+
+def _run(desk: Desk | _OnePage, config: CrawlConfig) -> str | None:
+    """Let the spider fetch what the desk names; returns why it ended early, None if it did not."""
     # Scrapy costs a second and is not wanted when nothing is missing.
     from scrapy.crawler import AsyncCrawlerProcess
 
     from crawler import settings
     from crawler.spiders.earsense import EarsenseSpider
 
+    if config.ca_bundle:
+        settings.read_bundle(config.ca_bundle)
     polite = settings.settings(
         config.site,
         delay_s=config.delay_s,
-        timeout_s=config.timeout_s,
+        page_timeout_s=config.page_timeout_s,
         retries=config.retries,
-        user_agent=f"{config.user_agent} (+{config.contact or 'local'})",
+        max_page_bytes=config.max_page_bytes,
+        agent=config.user_agent,
+        contact=config.contact or "local",
+        ca_bundle=config.ca_bundle,
         throttle=not is_loopback(config.site),
     )
     with settings.quiet():
         process = AsyncCrawlerProcess(polite)
     crawler = process.create_crawler(EarsenseSpider)
     with _signals_restored():
-        task = process.crawl(crawler, pages=pages, desk=desk)
+        task = process.crawl(crawler, desk=desk, site=config.site)
         process.start()
     if task.done() and not task.cancelled():
         task.result()
-    if desk.bugs:
-        raise desk.bugs[0]
     reason = crawler.stats.get_value("finish_reason") if crawler.stats else None
-    return None if reason == "finished" else str(reason or "interrupted")
+    if reason == "finished":
+        return f"max_pages {config.max_pages} reached" if desk.queue else None
+    return str(reason or "interrupted")
 
 
 @contextmanager
@@ -174,38 +344,56 @@ def _signals_restored() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def write_artifacts(data: Path, entries: Mapping[str, Entry]) -> None:
-    """Write works.jsonl and articles.jsonl from the ledger: same entries, same bytes."""
-    found = [_content(data, entry) for entry in entries.values() if entry.state is State.OK]
-    write_works(data / "works.jsonl", [one for one in found if isinstance(one, Work)])
-    write_articles(data / "articles.jsonl", [one for one in found if isinstance(one, Article)])
+def write_artifacts(data: Path, ledger: Ledger) -> None:
+    """Write works.jsonl and articles.jsonl from the ledger: same entries, same bytes.
+
+    A page that two addresses lead to is one work. One page at a time is in memory.
+    """
+    items: dict[str, dict[str, str]] = {"work": {}, "article": {}}  # id -> key of its entry
+    for entry in ledger.walk(STAGE):
+        if entry.state is State.OK:
+            kind, row = _content(data, entry)
+            items[kind].setdefault(row[f"{kind}_id"], entry.item)
+    for kind, name in (("work", "works"), ("article", "articles")):
+        keys = [key for _, key in sorted(items[kind].items())]
+        rows = (_content(data, ledger.entries(STAGE, key)[key])[1] for key in keys)
+        write_lines(data / f"{name}.jsonl", name, len(keys), rows)
 
 
-def _content(data: Path, entry: Entry) -> Work | Article:
+def _content(data: Path, entry: Entry) -> tuple[str, Mapping[str, Any]]:
+    """Kind and row of a page that was parsed; UserError when it is none."""
     try:
-        if entry.result["kind"] == "work":
-            return work_from_dict(entry.result["work"])
-        return Article(**entry.result["article"])
+        kind = entry.result["kind"]
+        row: Mapping[str, Any] = entry.result[kind]
+        _ = work_from_dict(row) if kind == "work" else Article(**row)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise damaged(data / LEDGER_NAME, STAGE, entry.item, repr(error)) from error
+    return kind, row
 
 
-def _outcome(entry: Entry | None) -> str:
-    if entry is None:
-        return "pending"
-    if entry.state is State.OK:
-        return "ok: no_prose" if entry.result.get("no_prose") else "ok"
-    return f"failed: {entry.error_class}"
-
-
-def _summary(data: Path, ends: Sequence[Entry | None], taken: int, stopped: str | None) -> Summary:
-    counts = Counter(_outcome(entry) for entry in ends)
+def _summary(
+    data: Path,
+    ledger: Ledger,
+    keys: Iterable[str],
+    left: Sequence[str],
+    *,
+    taken: int,
+    said: Mapping[str, str],
+    full: bool,
+) -> Summary:
+    """Count how `keys` ended and write crawl-stats.json; `left` are those to ask for again."""
+    wanted = set(keys)
+    result = account((entry for entry in ledger.walk(STAGE) if entry.item in wanted), len(wanted))
+    details: dict[str, Any] = {"coverage": result.coverage()}
+    if full and "pending" not in result.counts():
+        details["findings"] = result.findings()
+    write_stats(data, result, details)
     return Summary(
         stage="crawl",
-        total=len(ends),
-        counts=dict(sorted(counts.items())),
+        total=len(wanted),
+        counts=result.counts(),
         artifact=data / "works.jsonl",
-        details={"stopped": stopped} if stopped else {},
+        details={**details, **said},
         work_done=taken,
-        incomplete=any(is_missing(data, entry) for entry in ends),
+        incomplete=bool(left),
     )

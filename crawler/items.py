@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from crawler.errors import SchemaVersionError, UserError
-from crawler.files import write_atomic
+from crawler.files import atomic_path
 
 WORKS_VERSION = 1  # of the lines in works.jsonl
 
@@ -141,10 +141,17 @@ def write_articles(path: Path, articles: Iterable[Article]) -> int:
 
 
 def _write_lines(path: Path, kind: str, items: Sequence[Work | Article]) -> int:
-    head = json.dumps({f"earscribe_{kind}": WORKS_VERSION, kind: len(items)})
-    lines = [head, *(json.dumps(work_to_dict(item), ensure_ascii=False) for item in items)]
-    write_atomic(path, ("\n".join(lines) + "\n").encode())
-    return len(items)
+    return write_lines(path, kind, len(items), map(work_to_dict, items))
+
+
+def write_lines(path: Path, kind: str, number: int, rows: Iterable[Mapping[str, Any]]) -> int:
+    """Write so many rows of `work_to_dict`, in their order, holding one at a time."""
+    head = {f"earscribe_{kind}": WORKS_VERSION, kind: number}
+    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as lines:
+        lines.write(json.dumps(head) + "\n")
+        for row in rows:
+            lines.write(json.dumps(row, ensure_ascii=False) + "\n")
+    return number
 
 
 def read_works(path: Path) -> list[Work]:

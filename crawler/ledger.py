@@ -241,6 +241,21 @@ class Ledger:
             rows = db.execute(query, (stage,) if item is None else (stage, item)).fetchall()
         return {row[1]: self._entry(row) for row in rows}
 
+    def walk(self, stage: str) -> Iterator[Entry]:
+        """Every item of a stage in the order of its keys, a few at a time in memory."""
+        last = ""
+        while True:
+            with self._access() as db:
+                rows = db.execute(
+                    "SELECT stage, item, state, error_class, message, result, attempts, updated_s "
+                    "FROM items WHERE stage = ? AND item > ? ORDER BY item LIMIT 100",
+                    (stage, last),
+                ).fetchall()
+            if not rows:
+                return
+            last = rows[-1][1]
+            yield from map(self._entry, rows)
+
     def _entry(self, row: tuple[Any, ...]) -> Entry:
         stage, item, state, error_class, message, result, attempts, updated_s = row
         try:

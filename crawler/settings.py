@@ -1,25 +1,51 @@
 """How the crawler behaves towards the site: robots, delay, retries, limits, and no noise."""
 
+import asyncio
 import logging
+import socket
+import ssl
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import urlsplit
 
+from OpenSSL import SSL
 from scrapy import Spider
+from scrapy.core.downloader.handlers.http11 import HTTP11DownloadHandler
+from scrapy.crawler import Crawler
 from scrapy.downloadermiddlewares.robotstxt import RobotsTxtMiddleware
-from scrapy.exceptions import IgnoreRequest
+from scrapy.exceptions import DownloadCancelledError, DownloadTimeoutError, IgnoreRequest
+from scrapy.extensions.throttle import AutoThrottle
 from scrapy.http import Request, Response
 from scrapy.robotstxt import RobotParser
+from service_identity import VerificationError
+from twisted.internet.ssl import Certificate, trustRootFromCertificates
+from twisted.web.client import BrowserLikePolicyForHTTPS
 
-from crawler.urls import same_site
+from crawler.errors import UserError
+from crawler.pipelines import TRANSIENT
+from crawler.urls import refusal
 
-MAX_PAGE_BYTES = 8 * 2**20
-RETRY_STATUSES = (408, 500, 502, 503, 504, 522, 524)  # not 429: the run ends there
+MAX_PAUSE_S = 300.0  # a site that asks for more is asked again by another run
+JITTER = 0.2  # share of the delay; between two requests lies the wanted delay or up to half more
+RETRY_STATUSES = (408, 500, 502, 503, 504, 522, 524)  # not 429: the next page waits, not this one
+RETRY_EXCEPTIONS = (  # not of a time-out: a page that drips costs its limit once
+    "scrapy.exceptions.CannotResolveHostError",
+    "scrapy.exceptions.DownloadConnectionRefusedError",
+    "scrapy.exceptions.DownloadFailedError",
+    "scrapy.exceptions.ResponseDataLossError",
+)
 # Only these: among Scrapy's own are consoles that listen on a port and run what they are sent.
 EXTENSIONS = {
     "scrapy.extensions.corestats.CoreStats": 0,
     "scrapy.extensions.throttle.AutoThrottle": 0,
 }
+# What OpenSSL says of a chain that ends before a root it knows; a host or a date is not mended
+# by more certificates.
+CHAIN_CODES = (2, 18, 19, 20, 21)
 
 
 class Refused(IgnoreRequest):
@@ -30,37 +56,208 @@ class Refused(IgnoreRequest):
         self.error_class = error_class
 
 
+class RobotsUnread(Refused):
+    """Nothing may be asked for, because the site does not say what may."""
+
+
 class SiteGuard(RobotsTxtMiddleware):
     """Obey robots.txt, refuse everything while it cannot be read, and never leave the site."""
 
+    def __init__(self, crawler: Crawler) -> None:
+        super().__init__(crawler)
+        self._why: dict[str, tuple[str, str]] = {}  # host and port -> why there is no robots.txt
+
     async def process_request(self, request: Request, spider: Spider | None = None) -> None:
         """Called by Scrapy with every request, also of a redirect."""
-        if not same_site(request.url, self.crawler.settings["EARSCRIBE_SITE"]):
-            raise Refused("redirect", f"the site redirects to {request.url[:200]}")
+        if why := refusal(request.url, self.crawler.settings["EARSCRIBE_SITE"]):
+            raise Refused("redirect", f"the site redirects to {request.url[:200]}: {why}")
         await super().process_request(request)
 
     def process_request_2(self, rp: RobotParser | None, request: Request) -> None:
         """RFC 9309: a robots.txt that cannot be read disallows all."""
         if rp is None:
-            raise Refused("network", "robots.txt cannot be read, so no page is asked for")
+            error_class, message = self._why[urlsplit(request.url).netloc]
+            transient = error_class if error_class in TRANSIENT else "network"
+            told = f"robots.txt cannot be read, so no page is asked for ({message})"
+            raise RobotsUnread(transient, told)
+        self._slow_down(rp.crawl_delay(self.crawler.settings["ROBOTSTXT_USER_AGENT"]) or 0.0)
         try:
             super().process_request_2(rp, request)
         except IgnoreRequest as error:
             raise Refused("robots", "robots.txt forbids this page") from error
 
-    async def _parse_robots(self, response: Response, *rest: Any) -> None:
-        if response.status >= 500:
-            raise IgnoreRequest(f"robots.txt: the site answered {response.status}")
-        await super()._parse_robots(response, *rest)
+    def _slow_down(self, delay_s: float) -> None:
+        """Obey a Crawl-delay that is longer than ours."""
+        if delay_s > MAX_PAUSE_S:
+            told = f"robots.txt asks for {delay_s:g} s between two pages, more than we wait"
+            raise RobotsUnread("rate_limited", f"{told} ({MAX_PAUSE_S:g})")
+        engine = self.crawler.engine
+        assert engine, "a request is made by the engine"
+        least_s = spaced(delay_s)
+        engine.downloader._delay = max(engine.downloader._delay, least_s)
+        for slot in engine.downloader.slots.values():
+            slot.delay = max(slot.delay, least_s)
+        if throttle := self.crawler.get_extension(AutoThrottle):
+            throttle.mindelay = max(throttle.mindelay, least_s)
+            throttle.maxdelay = max(throttle.maxdelay, least_s)
+
+    async def _parse_robots(self, response: Response, netloc: str, request: Request) -> None:
+        if response.status == 429 or response.status >= 500:
+            error_class = "rate_limited" if response.status == 429 else "server_error"
+            raise Refused(error_class, f"the site answered {response.status}")
+        if 300 <= response.status < 400:
+            raise Refused("redirect", f"the site redirects it ({response.status})")
+        await super()._parse_robots(response, netloc, request)
+
+    def _robots_error(self, exc: Exception, netloc: str) -> None:
+        self._why[netloc] = failure_class(exc)
+        super()._robots_error(exc, netloc)
+
+
+class Patience:
+    """Wait as long as the site asks, and tell a refused certificate from other failures."""
+
+    def __init__(self, crawler: Crawler) -> None:
+        self.crawler = crawler
+
+    @classmethod
+    def from_crawler(cls, crawler: Crawler) -> Self:
+        """Called by Scrapy."""
+        return cls(crawler)
+
+    async def process_response(self, request: Request, response: Response) -> Response:
+        """Called by Scrapy with every response, before it is asked for again."""
+        wait_s = retry_after_s(response)
+        if wait_s > MAX_PAUSE_S:
+            request.meta["dont_retry"] = True
+            request.meta["stop"] = (
+                f"the site answers {response.status} and asks for a pause of {wait_s:.0f} s, "
+                f"more than we wait ({MAX_PAUSE_S:g})"
+            )
+            return response
+        end = time.monotonic() + wait_s
+        while self.crawler.crawling and (left_s := end - time.monotonic()) > 0:
+            await asyncio.sleep(min(left_s, 0.2))  # in pieces: Ctrl-C ends the pause
+        return response
+
+    def process_exception(self, request: Request, exception: Exception) -> None:
+        """Called by Scrapy with every failure, before it is tried again."""
+        if is_tls(exception):
+            bundle = self.crawler.settings["EARSCRIBE_CA_BUNDLE"]
+            raise Refused(*tls_class(request.url, bundle, exception)) from exception
+
+
+def retry_after_s(response: Response) -> float:
+    """Seconds that a 429 or 503 asks to wait, 0 when it says nothing that can be read."""
+    text = (response.headers.get("Retry-After") or b"").decode("latin-1").strip()
+    if response.status not in (429, 503) or not text:
+        return 0.0
+    if text.isascii() and text.isdigit():
+        return float(text[:12])
+    try:
+        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
+    except (ValueError, OverflowError):
+        return 0.0
+
+
+def is_tls(error: BaseException | None) -> bool:
+    """Whether a certificate or its encryption stands behind an error."""
+    while error is not None:
+        reasons = getattr(error, "reasons", [])  # Twisted's list of failures
+        if isinstance(error, SSL.Error | VerificationError) or any(
+            is_tls(reason.value) for reason in reasons
+        ):
+            return True
+        error = error.__cause__
+    return False
+
+
+def tls_class(url: str, bundle: str | None, error: Exception) -> tuple[str, str]:
+    """Error class and message of a refused connection: a second handshake says what is wrong.
+
+    Twisted hands on that the certificate was refused, the standard library says why.
+    """
+    place = urlsplit(url)
+    try:
+        context = ssl.create_default_context(cafile=bundle)
+        with socket.create_connection((place.hostname, place.port or 443), timeout=10) as plain:
+            context.wrap_socket(plain, server_hostname=place.hostname).close()
+    except ssl.SSLCertVerificationError as refused:
+        if refused.verify_code in CHAIN_CODES:
+            return "tls_chain_incomplete", (
+                f"the certificate of {place.hostname} cannot be verified "
+                f"({refused.verify_message}): give --ca-bundle, a PEM file with your system's "
+                "certificates and the missing one"
+            )
+        return "tls", f"the certificate is refused: {refused.verify_message}"
+    except OSError as failed:
+        return "tls", f"no encrypted connection: {failed}"
+    return "tls", f"no encrypted connection: {error}"
+
+
+class VerifyingHandler(HTTP11DownloadHandler):
+    """Fetch over https only from a site whose certificate holds; Scrapy's own takes any."""
+
+    def __init__(self, crawler: Crawler) -> None:
+        super().__init__(crawler)
+        bundle = crawler.settings["EARSCRIBE_CA_BUNDLE"]
+        roots: Any = None  # the system's
+        if bundle:
+            roots = trustRootFromCertificates(read_bundle(Path(bundle)))  # type: ignore[no-untyped-call]
+        policy: Any = BrowserLikePolicyForHTTPS(trustRoot=roots)  # type: ignore[no-untyped-call]
+        self._contextFactory = policy
+
+
+def read_bundle(path: Path) -> list[Certificate]:
+    """The certificates of a PEM file; UserError when there is none."""
+    end = b"-----END CERTIFICATE-----"
+    try:
+        pieces = path.read_bytes().split(end)[:-1]
+        certificates = [Certificate.loadPEM(piece + end) for piece in pieces]
+    except (OSError, ValueError, SSL.Error) as error:
+        raise UserError(f"crawl.ca_bundle {path} cannot be read: {error}") from error
+    if not certificates:
+        raise UserError(f"crawl.ca_bundle {path} holds no certificate: give a PEM file")
+    return certificates
+
+
+def failure_class(error: BaseException) -> tuple[str, str]:
+    """Error class and message of a request without a response."""
+    if isinstance(error, Refused):
+        return error.error_class, str(error)
+    if isinstance(error, DownloadCancelledError) or "during decompression" in str(error):
+        return "too_large", "the page is larger than crawl.max_page_bytes"
+    if isinstance(error, IgnoreRequest):
+        return "redirect", f"{error}"
+    if isinstance(error, DownloadTimeoutError):
+        return "timeout", "the page took longer than crawl.page_timeout_s"
+    return "network", f"{type(error).__name__}: {error}"
+
+
+def spaced(delay_s: float) -> float:
+    """The mean delay at which two requests are never closer than `delay_s`."""
+    return delay_s / (1 - JITTER)
 
 
 def settings(
-    site: str, *, delay_s: float, timeout_s: float, retries: int, user_agent: str, throttle: bool
+    site: str,
+    *,
+    delay_s: float,
+    page_timeout_s: float,
+    retries: int,
+    max_page_bytes: int,
+    agent: str,
+    contact: str,
+    ca_bundle: Path | None,
+    throttle: bool,
 ) -> dict[str, Any]:
     """Scrapy's settings of a polite crawl: one connection, one request at a time."""
+    https = "crawler.settings.VerifyingHandler"
     return {
         "EARSCRIBE_SITE": site,
-        "USER_AGENT": user_agent,
+        "EARSCRIBE_CA_BUNDLE": str(ca_bundle) if ca_bundle else None,
+        "USER_AGENT": f"{agent} (+{contact})",
+        "ROBOTSTXT_USER_AGENT": agent,
         "ROBOTSTXT_OBEY": True,
         "DOWNLOADER_MIDDLEWARES": {
             "scrapy.downloadermiddlewares.robotstxt.RobotsTxtMiddleware": None,
@@ -68,20 +265,25 @@ def settings(
             "scrapy.downloadermiddlewares.redirect.MetaRefreshMiddleware": None,
             "scrapy.downloadermiddlewares.cookies.CookiesMiddleware": None,
             "crawler.settings.SiteGuard": 100,
+            "crawler.settings.Patience": 840,  # next to the site: before anything is retried
         },
         "ITEM_PIPELINES": {"crawler.pipelines.CommitPipeline": 100},
-        "DOWNLOAD_HANDLERS": dict.fromkeys(("data", "file", "ftp", "s3")),
+        "DOWNLOAD_HANDLERS": dict.fromkeys(("data", "file", "ftp", "s3")) | {"https": https},
         "EXTENSIONS_BASE": EXTENSIONS,
         "CONCURRENT_REQUESTS": 1,
         "CONCURRENT_REQUESTS_PER_DOMAIN": 1,
-        "DOWNLOAD_DELAY": delay_s,
-        "DOWNLOAD_DELAY_JITTER": 0,  # it would go below the delay
+        "CONCURRENT_ITEMS": 1,
+        "DOWNLOAD_DELAY": spaced(delay_s),
+        "DOWNLOAD_DELAY_JITTER": JITTER,
         "AUTOTHROTTLE_ENABLED": throttle,
-        "AUTOTHROTTLE_START_DELAY": delay_s,
-        "DOWNLOAD_TIMEOUT": timeout_s,
-        "DOWNLOAD_MAXSIZE": MAX_PAGE_BYTES,
+        "AUTOTHROTTLE_START_DELAY": spaced(delay_s),
+        "AUTOTHROTTLE_MAX_DELAY": max(60.0, spaced(delay_s)),
+        "DOWNLOAD_TIMEOUT": page_timeout_s,
+        "DOWNLOAD_MAXSIZE": max_page_bytes,
+        "DOWNLOAD_WARNSIZE": 0,
         "RETRY_TIMES": retries,
         "RETRY_HTTP_CODES": RETRY_STATUSES,
+        "RETRY_EXCEPTIONS": RETRY_EXCEPTIONS,
         "RETRY_GIVE_UP_LOG_LEVEL": "DEBUG",  # the ledger says it
         "REDIRECT_MAX_TIMES": 5,
         "HTTPERROR_ALLOW_ALL": True,
@@ -103,4 +305,5 @@ def quiet() -> Iterator[None]:
     finally:
         logging.disable(before)
         logging.getLogger("scrapy").setLevel(logging.WARNING)
-        logging.getLogger("scrapy.downloadermiddlewares.robotstxt").setLevel(logging.CRITICAL)
+        for name in ("robotstxt", "httpcompression"):
+            logging.getLogger(f"scrapy.downloadermiddlewares.{name}").setLevel(logging.CRITICAL)

@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+import socket
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from crawler.errors import UserError
@@ -51,6 +52,40 @@ def same_site(url: str, site: str) -> bool:
     try:
         return _place(urlsplit(url)) == _place(urlsplit(site))
     except ValueError:  # no port of this number, no host in these brackets
+        return False
+
+
+def refusal(url: str, site: str) -> str | None:
+    """Why no request is sent to an address that a redirect or a link names; None when one is.
+
+    An address of the site itself is always allowed, also where that is this machine.
+    """
+    try:
+        split = urlsplit(url)
+        host, _ = split.hostname or "", split.port  # both are checked when they are read
+    except ValueError:
+        return "it is no address"
+    if split.scheme not in ("http", "https"):
+        return f"its scheme is {split.scheme or 'missing'}, not http or https"
+    if same_site(url, site):
+        return None
+    return "its host is a private address" if is_private(host) else "it is another site"
+
+
+def is_private(host: str) -> bool:
+    """Whether a host is not on the public network: loopback, private, link-local, reserved.
+
+    Also in the short forms that resolvers read, like 127.1 and 0x7f000001.
+    """
+    if host.endswith(("localhost", ".local", ".internal")):
+        return True
+    try:
+        return not ipaddress.ip_address(host.partition("%")[0]).is_global
+    except ValueError:
+        pass
+    try:
+        return not ipaddress.ip_address(socket.inet_aton(host)).is_global
+    except (OSError, UnicodeError):
         return False
 
 

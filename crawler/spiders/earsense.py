@@ -1,59 +1,87 @@
-"""EarsenseSpider: asks for the pages that are missing, in order, and knows when to stop."""
+"""EarsenseSpider: asks for one page after the other, and knows when to stop."""
 
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator
 from typing import Any, cast
 
 from scrapy import Request, Spider
-from scrapy.exceptions import CloseSpider, DownloadCancelledError, IgnoreRequest
-from scrapy.http import Response, TextResponse
+from scrapy.exceptions import CloseSpider
+from scrapy.http import Response
 from twisted.python.failure import Failure
 
-from crawler.pipelines import BLOCKED, KEPT_HEADERS, RATE_LIMITED, Desk, Fetched
-from crawler.settings import MAX_PAGE_BYTES, Refused
+from crawler.errors import UserError
+from crawler.pipelines import BLOCKED, KEPT_HEADERS, RATE_LIMITED, Fetched
+from crawler.settings import RobotsUnread, failure_class
+from crawler.urls import canonical
 
 MAX_MISSES = 3  # pages in a row without an answer, after which the site counts as unreachable
+MAX_REFUSALS = 3  # answers in a row that say: not you, or not now
+MISSED = ("network", "timeout")
 
 
 class EarsenseSpider(Spider):
-    """Fetch given work and article pages of one site; no link is followed."""
+    """Fetch the work and article pages that the desk names, one at a time."""
 
     name = "earsense"
 
-    def __init__(self, *, pages: Sequence[str], desk: Desk, **kwargs: Any) -> None:
+    def __init__(self, *, desk: Any, site: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.pages = pages  # canonical addresses
-        self.desk = desk
+        self.desk = desk  # next() and take() of crawler.pipelines.Desk
+        self.site = site
         self._misses = 0
+        self._refusals = 0
 
     async def start(self) -> AsyncIterator[Request]:
-        """Yield a request a page."""
-        for url in self.pages:
+        """Yield the first request; every page's end brings the next."""
+        for request in self._next():
+            yield request
+
+    def _next(self) -> Iterator[Request]:
+        if page := self.desk.next():
+            url, headers = page
             yield Request(
                 url,
+                headers=dict(headers),
                 callback=self.parse,
                 errback=self.missed,
                 cb_kwargs={"url": url},
+                dont_filter=True,  # the desk names a page once, so no set of all has to be kept
             )
 
-    def parse(self, response: Response, url: str) -> Iterator[Fetched]:
+    def parse(self, response: Response, url: str) -> Iterator[Fetched | Request]:
         """Hand over a response; end the run when the site refuses us."""
         self._misses = 0
-        yield Fetched(
+        refused = response.status in (*BLOCKED, *RATE_LIMITED)
+        self._refusals = self._refusals + 1 if refused else 0
+        yield self._fetched(response, url)
+        if reason := response.meta.get("stop"):
+            raise CloseSpider(reason)
+        if self._refusals >= MAX_REFUSALS:
+            raise CloseSpider(
+                f"the site refuses us with {response.status}, {self._refusals} times in a row: "
+                "ask its owner before more"
+            )
+        yield from self._next()
+
+    def _fetched(self, response: Response, url: str) -> Fetched:
+        final, elsewhere = None, None
+        if response.meta.get("redirect_times"):
+            try:
+                final = canonical(response.url, self.site)
+            except UserError as error:
+                elsewhere = str(error)
+        return Fetched(
             url=url,
+            final_url=final,
             started_s=time.time() - response.meta.get("download_latency", 0.0),
             status=response.status,
-            headers={name: header(response, name) for name in KEPT_HEADERS},
+            headers={name: value for name in KEPT_HEADERS if (value := header(response, name))},
             body=response.body,
-            text=response.text if isinstance(response, TextResponse) else None,
+            error_class="redirect" if elsewhere else None,
+            message=elsewhere,
         )
-        if response.status in BLOCKED:
-            self._stop(f"the site refuses us with {response.status}: ask its owner before more")
-        if response.status in RATE_LIMITED:
-            wait = header(response, "Retry-After") or "not said"
-            self._stop(f"the site asks for a pause (429, Retry-After: {wait})")
 
-    def missed(self, failure: Failure) -> Iterator[Fetched]:
+    def missed(self, failure: Failure) -> Iterator[Fetched | Request]:
         """Hand over the reason why a page has no response; end the run after a few in a row."""
         error = failure.value
         assert error is not None, "Scrapy gives its errbacks an error"
@@ -64,27 +92,14 @@ class EarsenseSpider(Spider):
             error_class=error_class,
             message=message,
         )
-        self._misses = self._misses + 1 if error_class == "network" else 0
-        if isinstance(error, Refused) and error_class == "network":
-            self._stop(message)
+        self._misses = self._misses + 1 if error_class in MISSED else 0
+        if isinstance(error, RobotsUnread) or error_class.startswith("tls"):
+            raise CloseSpider(message)
         if self._misses >= MAX_MISSES:
-            self._stop(f"the site cannot be reached: {message}")
-
-    def _stop(self, reason: str) -> None:
-        raise CloseSpider(reason)
+            raise CloseSpider(f"the site cannot be reached: {message}")
+        yield from self._next()
 
 
 def header(response: Response, name: str) -> str:
     """A header of a response, '' when it has none."""
     return (response.headers.get(name) or b"").decode("latin-1")
-
-
-def failure_class(error: BaseException) -> tuple[str, str]:
-    """Error class and message of a request without a response."""
-    if isinstance(error, Refused):
-        return error.error_class, str(error)
-    if isinstance(error, IgnoreRequest):
-        return "redirect", f"{error}"
-    if isinstance(error, DownloadCancelledError):
-        return "too_large", f"the page is larger than {MAX_PAGE_BYTES} bytes"
-    return "network", f"{type(error).__name__}: {error}"
