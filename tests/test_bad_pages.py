@@ -33,8 +33,7 @@ import dataclasses, json, resource, sys
 from pathlib import Path
 from crawler.crawl import CrawlConfig, crawl
 settings = json.loads(sys.argv[2])
-for name in ("ca_bundle",):
-    settings[name] = Path(settings[name]) if settings.get(name) else None
+settings["ca_bundle"] = Path(settings["ca_bundle"]) if "ca_bundle" in settings else None
 summary = crawl(Path(sys.argv[1]), CrawlConfig(**settings))
 peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
 row = dataclasses.asdict(summary) | {"artifact": "", "peak_mb": peak_mb}
@@ -66,7 +65,7 @@ ENDS: dict[str, tuple[str, bool]] = {
     "{other}/chamber-music/Inside/": ("redirect", False),
     "/chamber-music/Bad-Loop/": ("redirect", False),
     "script": (PARSED, False),
-    "nested": (PARSED, False),
+    "nested": ("not_work_page", False),  # libxml2 reads 2,048 levels and drops the rest
     "utf8-as-latin1": (PARSED, False),
     "utf8-as-ascii": (PARSED, False),
     "windows-as-utf8": (PARSED, False),
