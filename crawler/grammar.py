@@ -11,24 +11,43 @@ Lines = Sequence[str]
 ONES = ("", "I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX")
 TENS = ("", "X", "XX", "XXX", "XL")
 ROMAN = {ten + one: 10 * i + j for i, ten in enumerate(TENS) for j, one in enumerate(ONES)}
+NUMERALS = {number: roman for roman, number in ROMAN.items()}
 
-DATES = re.compile(
-    r"(?P<name>.+?) \((?:c\. ?)?(?P<birth>\d{4})?[-\u2013](?:c\. ?)?(?P<death>\d{4})?\)"
+YEARS = r"\((?:c\. ?)?(?P<birth>\d{4})?[-\u2013](?:c\. ?)?(?P<death>\d{4})?\)"
+DATES = re.compile(rf"(?P<name>.+?) {YEARS}")
+LIFE = re.compile(r"\s*(?=(?:Nationality|Born|Died):)")  # "FuldaDied:" is two pieces
+LIFE_LABEL = re.compile(r"(Nationality|Born|Died):\s*(.*)")
+PARTED = tuple(
+    (re.compile(upper), re.compile(lower))
+    for upper, lower in (
+        (r"Nationality:", r"[^:\d]+"),
+        (r"(?:Born|Died):", r"[^:]*\d{4}[^:]*"),
+        (r"\d+ recordings?,?", r"\d+ videos?(?: [a-z]+)*"),
+    )
 )
-NATIONALITY = re.compile(r"Nationality:\s*(.+)")
-BORN = re.compile(r"Born:\s*(.*?)\s*(?=Died:|$)")
-DIED = re.compile(r"Died:\s*(.*?)\s*(?:\(age \d+\))?$")
-INSTRUMENTATION = re.compile(r"\(for (.+)\)")
-TIME = re.compile(r"(?:(\d{1,2}):)?(\d{1,2}):(\d{2})")
+AGE = re.compile(r"\s*\(age \d+\)$")
+LIST_PLACE = re.compile(r"(?:(.*\S) )?(\d+) of (\d+)")
+INSTRUMENTATION = re.compile(r"(?:(?P<title>.+) )?\(for (?P<players>.+)\)")
+CLOCK = r"(?:(\d{1,2}):)?(\d{1,2}):(\d{2})"
+TIME = re.compile(CLOCK)
+LEADING_TIME = re.compile(r"[\[(]?((?:\d{1,2}:)?\d{1,2}:\d{2})[\])]?(?: (.+))?")
 MOVEMENT = re.compile(r"(?:(?P<time>[\d:]{4,8}) )?(?P<roman>[IVXL]{1,6})\.\s*(?P<name>.*)")
 PART = re.compile(r"\(part \d+ of \d+\)")
-COUNT = re.compile(r"\d+ recordings?, \d+ videos?")
-SOURCE = re.compile(r"From ([^\s.!?][^.!?]{1,80})")  # a sentence ends with a stop, a source not
+COUNT = re.compile(r"(\d+) recordings?,? (\d+) videos?(?: [a-z]+){0,4}")  # perhaps with controls
+SOURCE = re.compile(r"From ((?=[^a-z]).{0,79}[^\s.!?,;:])")  # a sentence ends with a stop
+TITLE_YEAR = re.compile(r"(?P<title>.+) \((?:c\. ?)?\d{4}(?:[-\u2013]\d{4})?\)")
+SENTENCE_END = re.compile(r"[.!?\u2026][\"'\u201d\u2019)]*$")
 KEY = re.compile(r"\bin ([A-Ga-g](?:[- ](?:flat|sharp))? (?:major|minor))\b")
 OPUS = re.compile(
-    r"(?<![\w.])(?:Op\. ?(?:posth\. ?)?|WoO ?|K\. ?(?:Anh\. ?)?|D\. ?|B\. ?|G\. ?|H\. ?|BWV ?|FP ?|"
-    r"Sz\.? ?|BB ?|Wq\.? ?|RV ?|Hob\. ?[IVXL]+:)\d+[a-z]?(?:,? No\. ?\d+)?"
+    r"(?<![\w.])Op\. ?(?:posth?\.? ?)?\d+[a-z]?(?:/\d+[a-z]?)?(?:,? No\. ?\d+)?|\bOp\. posth?\.?"
 )
+CATALOGUE = re.compile(
+    r"(?<![\w.])(?:K\.? ?(?:Anh\.? ?)?|Hob\.? ?[IVXL]+[a-z]?: ?|JB ?\d+:|MWV [A-Z] ?|"
+    r"P\.? ?[IVXL]+:|"
+    r"(?:BWV|BB|FP|FS|GWV|HWV|JS|KV|KWV|RV|Sz|TWV|TrV|WK|Wq|WoO|[BCDGHJMPS])\.? ?)"
+    r"\d+[a-z]?(?:,? No\. ?\d+)?(?![\w:])"
+)
+PROSE_WORDS, HEADED_WORDS = 12, 5  # the least words of a paragraph: alone, and below a heading
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,18 +55,45 @@ class Labels:
     """The words that the site prints."""
 
     facts: tuple[str, ...]
+    remark: str  # the fact that is free text
     related: str
     glossary: str
     controls: tuple[str, ...]
     qualifiers: tuple[str, ...]
+    own: str  # source of the prose that names none
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One playlist row: its time and the lines beside it (performers, movement)."""
+class ListPlace:
+    """Where the work stands in the list that the page was reached from."""
 
-    duration_s: float | None
-    lines: tuple[str, ...]
+    title: str | None
+    place: int  # 1-based
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many recordings and videos the page says that it shows."""
+
+    recordings: int
+    videos: int
+
+
+# ------------------------------------------------------------------------------------------------
+# Where the fields stand
+
+
+def joined(lines: Lines) -> list[str]:
+    """The lines with what the markup may have parted: a label and its value, the two counts."""
+    whole: list[str] = []
+    for line in lines:
+        above = whole[-1] if whole else ""
+        if any(upper.fullmatch(above) and lower.fullmatch(line) for upper, lower in PARTED):
+            whole[-1] = f"{above} {line}"
+        else:
+            whole.append(line)
+    return whole
 
 
 def regions(lines: Lines, labels: Labels) -> dict[str, Lines]:
@@ -56,21 +102,30 @@ def regions(lines: Lines, labels: Labels) -> dict[str, Lines]:
     if start is None:
         return {}
     body = start + 1
-    end = _first(lines, body, lambda line: line in (labels.related, labels.glossary))
-    if body < end and INSTRUMENTATION.fullmatch(lines[body]):
-        body += 1
-    counts = _first(lines, body, COUNT.fullmatch, end)
-    notes = _first(lines, counts if counts < end else body, SOURCE.fullmatch, end)
-    facts = _first(lines, body, lambda line: fact_label(line, labels), min(counts, notes))
+    if body < len(lines) and not INSTRUMENTATION.fullmatch(lines[start]):
+        body += bool(INSTRUMENTATION.fullmatch(lines[body]))
+    rows = _rows_index(lines, body, labels)
+    end = _first(
+        lines,
+        rows if rows < len(lines) else body,
+        lambda line: line in (labels.related, labels.glossary),
+    )
+    rows = min(rows, end)
+    facts = _first(lines, body, lambda line: fact_label(line, labels), rows)
+    begin = rows if rows < end else _facts_end(lines, facts if facts < end else body, end, labels)
+    prose = _prose_index(lines, begin, end, lines[start])
+    rows, facts = min(rows, prose), min(facts, prose)
     glossary = _first(lines, end, lambda line: line == labels.glossary)
     return {
+        "list": lines[:start],
         "composer": lines[:start],
-        "title": lines[start : start + 1],
-        "instrumentation": lines[start + 1 : body],
+        "title": lines[start:body],
+        "instrumentation": lines[start:body],
         "movements": lines[body:facts],
-        "facts": lines[facts : min(counts, notes)],
-        "rows": lines[counts + 1 : notes],
-        "notes": lines[notes:end],
+        "facts": lines[facts:rows],
+        "counts": lines[rows : rows + 1],
+        "recordings": lines[rows:prose],
+        "notes": lines[prose:end],
         "related": lines[end:glossary][1:],
     }
 
@@ -84,47 +139,148 @@ def _first(
 
 
 def _title_index(lines: Lines, labels: Labels) -> int | None:
-    """The line before the instrumentation, else the one after the composer's life."""
-    for index, line in enumerate(lines[1:], start=1):
-        if INSTRUMENTATION.fullmatch(line):
-            return index - 1
-    life = [index for index, line in enumerate(lines) if _is_life(line)]
-    if not life or life[-1] + 1 >= len(lines):
+    """The line with or before the instrumentation, else the one after the composer's life."""
+    bound = _first(
+        lines, 1, lambda line: COUNT.fullmatch(line) or fact_label(line, labels)
+        or (SOURCE.fullmatch(line))
+    )  # fmt: skip
+    for index in range(1, bound):
+        if match := INSTRUMENTATION.fullmatch(lines[index]):
+            return index if match["title"] else index - 1
+    life = _first(lines, 0, is_life, bound)
+    title = _first(lines, life, lambda line: not is_life(line), bound)
+    rest = lines[title + 1 :]
+    if title == bound or not any(_is_body(line, labels) for line in rest):
         return None
-    rest = lines[life[-1] + 2 :]
-    evident = any(
-        COUNT.fullmatch(line) or movement(line) or fact_label(line, labels) for line in rest
-    )
-    return life[-1] + 1 if evident else None
+    return title
 
 
-def _is_life(line: str) -> bool:
-    return bool(DATES.fullmatch(line) or NATIONALITY.fullmatch(line) or BORN.match(line)
-                or DIED.match(line))  # fmt: skip
+def is_life(line: str) -> bool:
+    """Whether a line tells of a composer's life."""
+    return any(DATES.fullmatch(piece) or LIFE_LABEL.match(piece) for piece in LIFE.split(line))
+
+
+def _is_body(line: str, labels: Labels) -> object:
+    return (COUNT.fullmatch(line) or movement(line) or fact_label(line, labels)
+            or SOURCE.fullmatch(line) or is_prose(line))  # fmt: skip
+
+
+def _rows_index(lines: Lines, body: int, labels: Labels) -> int:
+    """Where the playlist begins: its counts or controls, else a time above a line of names."""
+    index = _first(lines, body, lambda line: COUNT.fullmatch(line) or is_control(line, labels))
+    if index < len(lines):
+        return index
+    for index in range(body, len(lines) - 1):
+        match = LEADING_TIME.fullmatch(lines[index])
+        below = match and (match[2] or lines[index + 1])
+        if below and not movement(below) and not lines[index - 1].endswith(":"):
+            return index
+    return len(lines)
+
+
+def is_control(line: str, labels: Labels) -> bool:
+    """Whether a line holds nothing but words to press."""
+    return not set(line.split()) - set(labels.controls)
+
+
+def _facts_end(lines: Lines, facts: int, end: int, labels: Labels) -> int:
+    """Where prose may begin on a page without playlist: below the last fact's value."""
+    labelled = [index for index in range(facts, end) if fact_label(lines[index], labels)]
+    last = max(labelled, default=facts - 1)
+    return min(end, last + 1 + (bool(labelled) and lines[last].endswith(":")))
+
+
+def _prose_index(lines: Lines, start: int, end: int, title: str) -> int:
+    """Where the notes begin: a source, a heading of the site's own essays, or a paragraph."""
+    for index in range(start, end):
+        timed = index > start and TIME.fullmatch(lines[index - 1])
+        if SOURCE.fullmatch(lines[index]) or (not timed and _essay(lines, index, title)):
+            return index
+    return end
+
+
+def _essay(lines: Lines, index: int, title: str) -> int | None:
+    """Index of the first paragraph of an own essay that begins here, None when none does.
+
+    It begins with "Composer (years)", "Title (year)", both, or at once.
+    """
+    below = index + bool(DATES.fullmatch(lines[index]))
+    match = TITLE_YEAR.fullmatch(lines[below]) if below < len(lines) else None
+    if match and (below > index or match["title"].casefold() in title.casefold()):
+        below += 1
+    if below == index:
+        return index if is_prose(lines[index]) else None
+    return below if below < len(lines) and is_prose(lines[below], HEADED_WORDS) else None
+
+
+def is_prose(line: str, least: int = PROSE_WORDS) -> bool:
+    """Whether a line is a paragraph: long enough, ended, and mostly of words in lower case."""
+    words = line.split()
+    if len(words) < least or not SENTENCE_END.search(line) or line.endswith(("et. al.", "et al.")):
+        return False
+    return 2 * sum(word[0].islower() for word in words) > len(words)
+
+
+# ------------------------------------------------------------------------------------------------
+# What the lines of a field say
+
+
+def list_place(lines: Lines) -> ListPlace | None:
+    """The list's title and the place in it: "27 of 743" below or beside the title."""
+    for index, line in enumerate(lines):
+        if match := LIST_PLACE.fullmatch(line):
+            title = match[1] or (lines[index - 1] if index else None)
+            return ListPlace(title, int(match[2]), int(match[3]))
+    return None
 
 
 def person(lines: Lines) -> Person | None:
     """The composer, from the lines above the title."""
-    dates = next((match for line in lines if (match := DATES.fullmatch(line))), None)
-    life = _first(lines, 0, _is_life)
-    if dates is None and not lines[:life]:
+    pieces = [piece for line in lines for piece in LIFE.split(line) if piece]
+    dated = [match for piece in pieces if (match := DATES.fullmatch(piece))]
+    first = _first(pieces, 0, is_life)
+    if not dated and not pieces[:first]:
         return None
-    years = dates.groupdict() if dates else {"name": lines[life - 1]}
-    text = [match for line in lines for match in NATIONALITY.findall(line)]
-    born = [match for line in lines for match in BORN.findall(line)]
-    died = [match for line in lines for match in DIED.findall(line)]
+    years = dated[-1].groupdict() if dated else {"name": pieces[first - 1]}
+    life = _life(pieces)
     return Person(
         name=str(years["name"]),
         birth_year=_year(years.get("birth")),
         death_year=_year(years.get("death")),
-        nationality=text[0] if text else None,
-        born=born[0] or None if born else None,
-        died=died[0] or None if died else None,
+        nationality=life.get("Nationality"),
+        born=life.get("Born"),
+        died=life.get("Died"),
     )
+
+
+def _life(pieces: Lines) -> dict[str, str]:
+    """Label -> value, without the age at the end."""
+    told = [match for piece in pieces if (match := LIFE_LABEL.fullmatch(piece))]
+    return {match[1]: value for match in reversed(told) if (value := AGE.sub("", match[2]))}
 
 
 def _year(text: str | None) -> int | None:
     return int(text) if text else None
+
+
+def title(lines: Lines) -> str:
+    """The title without the instrumentation that may stand beside or below it."""
+    text = " ".join(line for line in lines if not line.startswith("(for "))
+    match = INSTRUMENTATION.fullmatch(text)
+    return match["title"] if match and match["title"] else text
+
+
+def instrumentation(lines: Lines) -> str | None:
+    """The players in '(for violin and piano)', beside or below the title."""
+    found = [match["players"] for line in lines if (match := INSTRUMENTATION.fullmatch(line))]
+    return found[0] if found else None
+
+
+def numbers(title: str) -> tuple[str | None, str | None]:
+    """Opus and catalogue number of a title; a catalogue number alone counts as the opus."""
+    opus, catalogue = OPUS.search(title), CATALOGUE.search(title)
+    told = [match[0] if match else None for match in (opus, catalogue)]
+    return (told[0], told[1]) if opus else (told[1], None)
 
 
 def seconds(text: str) -> int | None:
@@ -172,56 +328,60 @@ def fact_label(line: str, labels: Labels) -> str | None:
 
 
 def facts(lines: Lines, labels: Labels) -> Mapping[str, str]:
-    """Labelled facts; a value may stand on the next line."""
+    """Labelled facts; a value may stand on the next line, several facts on one."""
     found: dict[str, list[str]] = {}
     current: list[str] = []
-    for line in lines:
+    for line in _fact_lines(lines, labels):
         if label := fact_label(line, labels):
             current = found.setdefault(label, [])
             line = line[len(label) + 1 :].strip()
         current.append(line)
-    return {label: " ".join(filter(None, values)) for label, values in found.items()}
+    told = {label: " ".join(filter(None, values)) for label, values in found.items()}
+    return {label: value for label, value in told.items() if value}
 
 
-def row(lines: Lines) -> Row:
-    """A playlist row whose lines are known to belong together."""
-    times = [second for line in lines if (second := seconds(line)) is not None]
-    rest = tuple(line for line in lines if seconds(line) is None)
-    return Row(float(times[0]) if times else None, rest)
-
-
-def rows(lines: Lines, labels: Labels) -> list[Row]:
-    """Playlist rows from running lines: a time begins one, where there are times."""
-    groups: list[list[str]] = []
+def _fact_lines(lines: Lines, labels: Labels) -> list[str]:
+    """The lines with several facts cut at their labels, but for what a remark says."""
+    inner = re.compile(rf"\s+(?=(?:{'|'.join(map(re.escape, labels.facts))}):)")
+    cut: list[str] = []
     for line in lines:
-        if not set(line.split()) - set(labels.controls):
-            continue
-        texts = [item for item in groups[-1] if seconds(item) is None] if groups else []
-        second = bool(movement(line) or PART.fullmatch(line))
-        fits = bool(groups) and (not texts or (len(texts) == 1 and second))
-        if seconds(line) is not None or not fits:
-            groups.append([])
-        groups[-1].append(line)
-    return [row(group) for group in groups]
+        begins = line.startswith(f"{labels.remark}:")
+        label = fact_label(line, labels)
+        cut += [line] if begins or not label else inner.split(line)
+    return cut
 
 
-def performers(line: str, labels: Labels) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Names and qualifiers of 'A Quartet, B (live)'."""
-    qualifiers: list[str] = []
-    while (match := re.fullmatch(r"(.*?) ?\(([^()]*)\)", line)) and match[2] in labels.qualifiers:
-        line = match[1]
-        qualifiers.insert(0, match[2])
-    return tuple(name.strip() for name in line.split(",") if name.strip()), tuple(qualifiers)
+def counts(lines: Lines) -> Counts | None:
+    """'2 recordings, 7 videos'."""
+    match = COUNT.fullmatch(lines[0]) if lines else None
+    return Counts(int(match[1]), int(match[2])) if match else None
 
 
-def notes(lines: Lines) -> tuple[Note, ...]:
-    """The prose, one note a source; what follows a note's credit belongs to none."""
+# ------------------------------------------------------------------------------------------------
+# The prose
+
+
+def notes(lines: Lines, labels: Labels, title: str) -> tuple[Note, ...]:
+    """The prose, one note a source; what follows a note's credit belongs to none.
+
+    Prose of the site's own names no source: it begins below a heading or is a paragraph.
+    """
     found: list[tuple[str, list[str]]] = []
-    for line in lines:
-        if match := SOURCE.fullmatch(line):
+    open_ = False  # whether the last note still takes lines
+    index = 0
+    while index < len(lines):
+        fresh = open_ and not found[-1][1]
+        begin = None if fresh else _essay(lines, index, title)
+        if match := SOURCE.fullmatch(lines[index]):
             found.append((match[1], []))
-        elif found and not (found[-1][1] and is_credit(found[-1][1][-1])):
-            found[-1][1].append(line)
+            open_ = True
+        elif begin is not None and (begin > index or not open_):
+            found.append((labels.own, [lines[begin]]))
+            open_, index = True, begin
+        elif open_:
+            found[-1][1].append(lines[index])
+            open_ = not is_credit(lines[index])
+        index += 1
     return tuple(note(source, texts) for source, texts in found if texts)
 
 
@@ -238,9 +398,10 @@ def note(source: str, texts: Lines) -> Note:
 
 def related(lines: Lines) -> tuple[str, ...]:
     """Names of related composers, without their dates."""
+    pieces = [piece for line in lines for piece in LIFE.split(line) if piece]
     names = [
-        match["name"] if (match := DATES.fullmatch(line)) else line
-        for line in lines
-        if not BORN.match(line) and not DIED.match(line)
+        match["name"] if (match := DATES.fullmatch(piece)) else piece
+        for piece in pieces
+        if not LIFE_LABEL.match(piece)
     ]
     return tuple(dict.fromkeys(names))

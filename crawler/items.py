@@ -77,6 +77,7 @@ class Work:
     title: str  # as printed: "String Quartet No. 1 in d minor"
     key: str | None = None  # "d minor", "E-flat major"; the case of the letter is the site's
     opus: str | None = None  # "Op. 64, No. 5", "K. 155"
+    catalogue: str | None = None  # the number of a catalogue beside an opus: "D. 887"
     instrumentation: str | None = None  # "2 violins, viola and cello"
     movements: tuple[Movement, ...] = ()
     facts: Mapping[str, str] = dataclasses.field(default_factory=dict)  # "Composed" -> "1824 ..."

@@ -6,21 +6,25 @@ Selectors are tried first, field by field; what they do not find is read from th
 import logging
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
 from cssselect import SelectorError
 from lxml import etree
-from parsel import Selector
+from parsel.csstranslator import css2xpath
+from parsel.selector import create_root_node
 
-from crawler import grammar
+from crawler import grammar, playlist
 from crawler.errors import UserError
-from crawler.grammar import Labels, Lines, Row
-from crawler.items import Article, Part, Recording, Work
-from crawler.references import Reference, references
+from crawler.grammar import Counts, Labels, Lines
+from crawler.items import Article, Person, Work
+from crawler.playlist import Row, paired, recordings
+from crawler.references import Carried, carried, from_element, unique
 from crawler.urls import slug
 
 logger = logging.getLogger(__name__)
@@ -28,15 +32,35 @@ logger = logging.getLogger(__name__)
 Value = TypeVar("Value")
 
 VIDEO_URL = "https://www.youtube.com/watch?v={id}"
-HIDDEN = frozenset({"head", "script", "style", "template", "noscript"})
-# fmt: off
-INLINE = frozenset({
-    "a", "abbr", "b", "bdi", "bdo", "big", "cite", "code", "em", "font", "i", "ins", "kbd", "label",
-    "mark", "q", "s", "small", "span", "strong", "sub", "sup", "time", "tt", "u", "var", "wbr",
-})
-# fmt: on
-SPACE = re.compile(r"\s+")
+INLINE = (
+    "a|abbr|b|bdi|bdo|big|cite|code|em|font|i|ins|kbd|label|mark|q|s|small|span|strong|sub|sup|"
+    "time|tt|u|var|wbr"
+)
+# Of a tree written as XML, where every < and > that is no markup is escaped.
+UNSEEN = re.compile(
+    r"<!--.*?-->|<\?.*?\?>|<(head|script|style|template|noscript)(?: [^>]*?)?(?:/>|>.*?</\1>)",
+    re.DOTALL,
+)
+INLINE_TAG = re.compile(rf"</?(?:{INLINE})(?: [^>]*)?/?>")
+TAG = re.compile(r"<[^>]*>")
+BLANKS = (
+    *((blank, " ") for blank in "\n\r\t\f\v"),
+    *((odd, "") for odd in "\u200b\u2060\ufeff\xad"),
+)
+ENTITIES = (("&#13;", " "), ("&lt;", "<"), ("&gt;", ">"), ("&amp;", "&"))
 MIN_ARTICLE = 200  # characters of prose, where no selector says that it is an article
+ROW_DEPTH = 8  # elements around a video's carrier that may be its row
+ROW_LINES = 6  # more than that are no row of a playlist
+# Fields that are read out of another field, and where they stand in a Work.
+WITHIN = {
+    "dates": "composer",
+    "nationality": "composer",
+    "born": "composer",
+    "died": "composer",
+    "key": "title",
+    "opus": "title",
+    "catalogue": "title",
+}
 
 
 class PageError(ValueError):
@@ -59,39 +83,50 @@ def read_selectors(path: Path) -> Selectors:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
         words = table["labels"]
         lists: dict[str, Any] = {k: tuple(v) for k, v in words.items() if isinstance(v, list)}
-        labels = Labels(**{**words, **lists})
-        return Selectors(**{**table, "labels": labels})
+        selectors = Selectors(**{**table, "labels": Labels(**{**words, **lists})})
+        _check_tables(selectors)
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
         raise UserError(
             f"{path} holds no selectors like crawler/selectors.toml: {error}"
         ) from error
+    return selectors
 
 
+def _check_tables(selectors: Selectors) -> None:
+    for table, known in ((selectors.work, WORK_FIELDS), (selectors.article, ARTICLE_FIELDS)):
+        if set(table) != set(known) or not all(isinstance(css, str) for css in table.values()):
+            raise KeyError(f"a table has to give a CSS text for each of {', '.join(known)}")
+
+
+# fmt: off
+WORK_FIELDS = (
+    "list", "composer", "title", "instrumentation", "movements", "facts", "counts", "recordings",
+    "videos", "notes", "related",
+)
+# fmt: on
+ARTICLE_FIELDS = ("title", "date", "text")
 DEFAULT = read_selectors(Path(__file__).with_name("selectors.toml"))
 
 
 def text_lines(root: etree._Element) -> list[str]:
     """The visible text of an element: a line a block, white space collapsed, no empty lines."""
-    parts: list[str] = []
-    walk = etree.iterwalk(root, events=("start", "end", "comment", "pi"))
-    for event, element in walk:
-        breaks = event in ("start", "end") and element.tag not in INLINE
-        if event == "start":
-            parts.append("\n" if breaks else "")
-            if element.tag in HIDDEN:
-                walk.skip_subtree()
-            else:
-                parts.append(_flat(element.text))
-            continue
-        parts.append("\n" if breaks else "")
-        if element is not root:
-            parts.append(_flat(element.tail))
-    lines = (" ".join(line.split()) for line in "".join(parts).split("\n"))
+    text = etree.tostring(root, encoding="unicode", with_tail=False)
+    for found, put in BLANKS:
+        text = text.replace(found, put)
+    text = UNSEEN.sub(lambda match: "\n" if match[1] else "", text)
+    text = TAG.sub("\n", INLINE_TAG.sub("", text))
+    for found, put in ENTITIES:
+        text = text.replace(found, put)
+    lines = (" ".join(line.split()) for line in text.split("\n"))
     return [line for line in lines if line]
 
 
-def _flat(text: str | None) -> str:
-    return SPACE.sub(" ", text or "")
+@cache
+def _compiled(css: str) -> etree.XPath:
+    try:
+        return etree.XPath(css2xpath(css))
+    except (SelectorError, etree.XPathError) as error:
+        raise UserError(f"{css!r} in the selectors is no CSS selector: {error}") from error
 
 
 class _Page:
@@ -103,25 +138,36 @@ class _Page:
         if not html.strip(" \t\r\n\x00"):
             raise PageError("the page is empty")
         try:
-            self._tree = Selector(text=html, type="html")
+            # parsel's own tree, but of plain elements: those of lxml.html cost half as much again.
+            self._root = create_root_node(html, etree.HTMLParser)
         except ValueError as error:
             raise PageError(f"the page is not HTML: {error}") from error
-        self._root = self._tree.root
-        if not isinstance(self._root, etree._Element):
-            raise PageError("the page is not HTML")
 
     @cached_property
     def _lines(self) -> list[str]:
-        return text_lines(self._root)
+        return grammar.joined(text_lines(self._root))
 
     def _elements(self, css: str) -> list[etree._Element]:
-        try:
-            return [found.root for found in self._tree.css(css)]
-        except SelectorError as error:
-            raise UserError(f"{css!r} in the selectors is no CSS selector: {error}") from error
+        found = _compiled(css)(self._root) if css else []
+        return [item for item in found if isinstance(item, etree._Element)]
 
     def _chosen(self, css: str) -> list[str]:
-        return [line for element in self._elements(css) for line in text_lines(element)]
+        found = _compiled(css)(self._root) if css else []  # elements, or texts of ::attr(...)
+        return [
+            line
+            for item in found
+            for line in (text_lines(item) if isinstance(item, etree._Element) else [str(item)])
+        ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Field:
+    """What was found of a field, and how."""
+
+    name: str
+    value: Any  # None = nothing
+    method: str | None  # "selector", "text", "shape", or None for not at all
+    tried: tuple[str, ...] = ()  # what did not find it, in this order
 
 
 class WorkPage(_Page):
@@ -141,134 +187,184 @@ class WorkPage(_Page):
     ) -> None:
         super().__init__(html, url, selectors=selectors)
         self.video_url = video_url
-        self._coverage: dict[str, str | None] = {}
 
     def coverage(self) -> dict[str, str | None]:
-        """How each field was found: "selector", "text", or None for not at all."""
-        self.work()
-        return dict(self._coverage)
+        """How each field was found: "selector", "text", "shape", or None for not at all."""
+        return {field.name: field.method for field in self.fields()}
+
+    def fields(self) -> tuple[Field, ...]:
+        """Every field in the order of the site's blocks, also of a page that is no work's."""
+        found = self._fields
+        composer, title = found["composer"], found["title"]
+        within = {**_life(composer.value), **_numbers(title.value)}
+        parts = [
+            Field(
+                name=name,
+                value=within.get(name),
+                method=found[parent].method if within.get(name) else None,
+                tried=() if within.get(name) else (f"not in the {parent}",),
+            )
+            for name, parent in WITHIN.items()
+        ]
+        every = {field.name: field for field in [*found.values(), *parts]}
+        return tuple(every[name] for name in ORDER)
 
     def work(self) -> Work:
         """The work that the page tells of."""
-        labels = self.selectors.labels
-        composer = self._read("composer", grammar.person)
-        title = self._read("title", " ".join)
-        if composer is None or not title:
-            missing = "title" if composer else "composer"
+        found = {name: field.value for name, field in self._fields.items()}
+        if found["composer"] is None or found["title"] is None:
+            missing = "title" if found["composer"] else "composer"
             raise PageError(f"not a work page: no {missing} in {len(self._lines)} lines of text")
-        key, opus = grammar.KEY.search(title), grammar.OPUS.search(title)
         return Work(
             work_id=slug(self.url),
             page_url=self.url,
-            composer=composer,
-            title=title,
-            key=key[1] if key else None,
-            opus=opus[0] if opus else None,
-            instrumentation=self._read("instrumentation", _instrumentation),
-            movements=self._read("movements", grammar.movements) or (),
-            facts=self._read("facts", lambda lines: grammar.facts(lines, labels)) or {},
-            recordings=self._recordings(),
-            notes=self._read("notes", grammar.notes) or (),
-            related=self._read("related", grammar.related) or (),
+            composer=found["composer"],
+            title=found["title"],
+            **_numbers(found["title"]),
+            instrumentation=found["instrumentation"],
+            movements=found["movements"] or (),
+            facts=found["facts"] or {},
+            recordings=found["recordings"] or (),
+            notes=found["notes"] or (),
+            related=found["related"] or (),
         )
 
     @cached_property
     def _regions(self) -> Mapping[str, Lines]:
         return grammar.regions(self._lines, self.selectors.labels)
 
-    def _read(self, field: str, parse: Callable[[Lines], Value]) -> Value | None:
-        selected = self._chosen(self.selectors.work[field])
-        if value := parse(selected) if selected else None:
-            self._coverage[field] = "selector"
-            return value
-        region = self._regions.get(field)
-        value = parse(region) if region else None
-        self._coverage[field] = "text" if value else None
-        return value or None
-
-    def _recordings(self) -> tuple[Recording, ...]:
+    @cached_property
+    def _fields(self) -> dict[str, Field]:
         labels = self.selectors.labels
-        refs = references(self._root)
-        chosen = self._elements(self.selectors.work["rows"])
-        rows = [grammar.row(text_lines(element)) for element in chosen]
-        if not chosen:
-            rows = grammar.rows(self._regions.get("rows", ()), labels)
-        method: str | None = "selector" if chosen else "text"
-        if len(rows) != len(refs):
-            logger.warning("%s: %d rows but %d videos", self.url, len(rows), len(refs))
-            rows = [Row(None, ()) for _ in refs]
-            method = None
-        self._coverage["recordings"] = method if refs else None
-        return group([_Video.read(ref, row, labels) for ref, row in zip(refs, rows, strict=True)],
-                     self.video_url)  # fmt: skip
+        title = self._read("title", grammar.title)
+        counts = self._read("counts", grammar.counts)
+        videos, refs = self._videos()
+        found = [
+            title,
+            counts,
+            videos,
+            self._recordings(refs, counts.value),
+            self._read("list", grammar.list_place),
+            self._read("composer", grammar.person),
+            self._read("instrumentation", grammar.instrumentation),
+            self._read("movements", grammar.movements),
+            self._read("facts", lambda lines: grammar.facts(lines, labels)),
+            self._read("notes", lambda lines: grammar.notes(lines, labels, title.value or "")),
+            self._read("related", grammar.related),
+        ]
+        return {field.name: field for field in found}
+
+    def _read(self, field: str, parse: Callable[[Lines], Value]) -> Field:
+        css = self.selectors.work[field]
+        selected = grammar.joined(self._chosen(css))
+        if value := parse(selected) if selected else None:
+            return Field(name=field, value=value, method="selector")
+        tried: tuple[str, ...] = (_no_selection(css, selected),)
+        region = self._regions.get(field)
+        if value := parse(region) if region else None:
+            return Field(name=field, value=value, method="text", tried=tried)
+        tried = (*tried, _no_text(self._regions, region))
+        return Field(name=field, value=None, method=None, tried=tried)
+
+    def _videos(self) -> tuple[Field, list[Carried]]:
+        css = self.selectors.work["videos"]
+        found = [
+            (ref, element) for element in self._elements(css) if (ref := from_element(element))
+        ]
+        method = "selector" if found else "shape"
+        found = found or carried(self._root)
+        tried = [] if method == "selector" else [_no_selection(css, self._chosen(css))]
+        if not found:
+            tried.append("shape: no id with its id and movement, no watch or embed link")
+            return Field(name="videos", value=None, method=None, tried=tuple(tried)), []
+        ids = tuple(ref.video_id for ref in unique([ref for ref, _ in found]))
+        return Field(name="videos", value=ids, method=method, tried=tuple(tried)), found
+
+    def _recordings(self, refs: list[Carried], counts: Counts | None) -> Field:
+        labels = self.selectors.labels
+        if not refs:
+            return Field(name="recordings", value=None, method=None, tried=("no videos",))
+        once = unique([ref for ref, _ in refs])
+        pairs, method, tried = [(ref, Row(None, ())) for ref in once], None, []
+        for name, rows in self._rows(refs, len(once)):
+            if found := paired(rows, [ref for ref, _ in refs]):
+                pairs, method = found, name
+                break
+            tried.append(f"{name}: {len(rows)} rows but {len(once)} videos")
+        else:
+            logger.warning("%s: %s", self.url, "; ".join(tried))
+        expected = counts.recordings if counts else None
+        value = recordings(pairs, self.video_url, labels, expected)
+        return Field(name="recordings", value=value, method=method, tried=tuple(tried))
+
+    def _rows(self, refs: list[Carried], expected: int) -> Iterator[tuple[str, list[Row]]]:
+        """The playlist's rows as each method reads them."""
+        labels = self.selectors.labels
+        chosen = self._elements(self.selectors.work["recordings"])
+        yield "selector", [playlist.row(text_lines(element), labels) for element in chosen]
+        yield "text", playlist.rows(self._regions.get("recordings", ()), labels, expected)
+        around = _lines_around([element for _, element in refs])
+        yield "shape", [playlist.row(lines, labels) for lines in around]
 
 
-@dataclass(frozen=True, slots=True)
-class _Video:
-    """A playlist row with its reference."""
-
-    reference: Reference
-    duration_s: float | None
-    performers: tuple[str, ...]
-    qualifiers: tuple[str, ...]
-    movement: int | None
-    name: str
-
-    @classmethod
-    def read(cls, reference: Reference, row: Row, labels: Labels) -> "_Video":
-        lines = row.lines
-        alone = len(lines) == 1 and reference.movement != 0 and grammar.movement(lines[0])
-        who, name = ("", lines[0]) if alone else (*lines, "", "")[:2]
-        names, qualifiers = grammar.performers(who, labels)
-        item = grammar.movement(name)
-        number = reference.movement
-        if number is None and item:
-            number = item.number
-        title = item.name if item else name
-        return cls(reference, row.duration_s, names, qualifiers, number, title)
-
-    def part(self, video_url: str) -> Part:
-        ref = self.reference
-        return Part(
-            video_id=ref.video_id,
-            youtube_id=ref.youtube_id,
-            url=video_url.replace("{id}", ref.youtube_id),
-            movement=self.movement,
-            start_s=ref.start_s,
-            end_s=ref.end_s,
-            duration_s=self.duration_s,
-            name=self.name,
-        )
-
-    def follows(self, last: "_Video") -> bool:
-        """Whether this is the next part of the recording that `last` belongs to."""
-        if last.reference.following is not None:
-            return last.reference.following == self.reference.video_id
-        same = (self.performers, self.qualifiers) == (last.performers, last.qualifiers)
-        return same and (self.movement or 0) > (last.movement or 0) > 0
+# fmt: off
+ORDER = (
+    "list", "composer", "dates", "nationality", "born", "died", "title", "key", "opus", "catalogue",
+    "instrumentation", "movements", "facts", "counts", "recordings", "videos", "notes", "related",
+)
+# fmt: on
 
 
-def group(videos: list[_Video], video_url: str) -> tuple[Recording, ...]:
-    """Rows -> recordings, by the chain of next videos, else by performers and numerals."""
-    groups: list[list[_Video]] = []
-    for video in videos:
-        if not groups or not video.follows(groups[-1][-1]):
-            groups.append([])
-        groups[-1].append(video)
-    return tuple(
-        Recording(
-            recording_id=members[0].reference.video_id,
-            performers=members[0].performers,
-            qualifiers=members[0].qualifiers,
-            parts=tuple(video.part(video_url) for video in members),
-        )
-        for members in groups
+def _no_selection(css: str, selected: Lines) -> str:
+    if not css:
+        return "selector: none given"
+    return f"selector {css!r}: " + ("its text is none" if selected else "no element")
+
+
+def _no_text(regions: Mapping[str, Lines], region: Lines | None) -> str:
+    if not regions:
+        return "text: no line that could be the title, so no place to look at"
+    if not region:
+        return "text: no lines where it would stand"
+    return f"text: nothing of its form in {len(region)} lines from {region[0][:60]!r}"
+
+
+def _life(person: Person | None) -> dict[str, Any]:
+    if person is None:
+        return {}
+    years = (person.birth_year, person.death_year)
+    return {
+        "dates": years if any(years) else None,
+        "nationality": person.nationality,
+        "born": person.born,
+        "died": person.died,
+    }
+
+
+def _numbers(title: str | None) -> dict[str, str | None]:
+    """Key, opus and catalogue number in a title."""
+    key = grammar.KEY.search(title or "")
+    opus, catalogue = grammar.numbers(title or "")
+    return {"key": key[1] if key else None, "opus": opus, "catalogue": catalogue}
+
+
+def _lines_around(carriers: Sequence[etree._Element]) -> list[list[str]]:
+    """The text of the largest element around each carrier that holds no other carrier."""
+    holders = Counter(
+        holder
+        for carrier in dict.fromkeys(carriers)
+        for holder in islice(carrier.iterancestors(), ROW_DEPTH)
     )
-
-
-def _instrumentation(lines: Lines) -> str | None:
-    match = grammar.INSTRUMENTATION.fullmatch(" ".join(lines))
-    return match[1] if match else None
+    around = []
+    for carrier in dict.fromkeys(carriers):
+        best = text_lines(carrier)
+        for holder in islice(carrier.iterancestors(), ROW_DEPTH):
+            lines = text_lines(holder) if holders[holder] == 1 else []
+            if not lines or len(lines) > ROW_LINES:
+                break
+            best = lines
+        around.append(best)
+    return around if all(around) else []
 
 
 class ArticlePage(_Page):

@@ -43,6 +43,8 @@ EXTENSIONS = {
     "scrapy.extensions.corestats.CoreStats": 0,
     "scrapy.extensions.throttle.AutoThrottle": 0,
 }
+# Depth, length and place of an address are the desk's and the guard's to know.
+SPIDER_MIDDLEWARES = {"scrapy.spidermiddlewares.referer.RefererMiddleware": 700}
 # What OpenSSL says of a chain that ends before a root it knows; a host or a date is not mended
 # by more certificates.
 CHAIN_CODES = (2, 18, 19, 20, 21)
@@ -264,12 +266,16 @@ def settings(
             "scrapy.downloadermiddlewares.offsite.OffsiteMiddleware": None,
             "scrapy.downloadermiddlewares.redirect.MetaRefreshMiddleware": None,
             "scrapy.downloadermiddlewares.cookies.CookiesMiddleware": None,
+            "scrapy.downloadermiddlewares.httpauth.HttpAuthMiddleware": None,
+            "scrapy.downloadermiddlewares.stats.DownloaderStats": None,
             "crawler.settings.SiteGuard": 100,
             "crawler.settings.Patience": 840,  # next to the site: before anything is retried
         },
         "ITEM_PIPELINES": {"crawler.pipelines.CommitPipeline": 100},
         "DOWNLOAD_HANDLERS": dict.fromkeys(("data", "file", "ftp", "s3")) | {"https": https},
         "EXTENSIONS_BASE": EXTENSIONS,
+        "SPIDER_MIDDLEWARES_BASE": SPIDER_MIDDLEWARES,
+        "WARN_ON_GENERATOR_RETURN_VALUE": False,  # it reads the spider's source for every page
         "CONCURRENT_REQUESTS": 1,
         "CONCURRENT_REQUESTS_PER_DOMAIN": 1,
         "CONCURRENT_ITEMS": 1,
