@@ -8,6 +8,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +34,7 @@ class Survival:
     asked: int  # requests for pages, over all runs
     most_asked: int  # of one page
     temporary: int  # files under a name that is not final
+    orphans: int  # processes that outlived their crawl
     damaged: tuple[str, ...]  # stored pages whose bytes have another hash
     same_pages: bool  # the stored files are those of an undisturbed crawl, byte by byte
     same_artifacts: bool
@@ -48,6 +50,7 @@ class Survival:
                 self.asked > self.pages + 2 * self.kills
             ),
             f"{self.temporary} temporary files are left": self.temporary > 0,
+            f"{self.orphans} processes are left": self.orphans > 0,
             f"damaged pages: {self.damaged}": bool(self.damaged),
             "the stored pages are others": not self.same_pages,
             "works or articles are others": not self.same_artifacts,
@@ -98,7 +101,7 @@ def kill_crawls(folder: Path, *, kills: int, seed: int, articles: int = 5) -> Su
             process.communicate()
         end_crawl(start_crawl(replica.address, listed, folder / "killed"))
         asked = [request.path for request in replica.requests[before:]]
-    return _compare(folder, paths, asked, met)
+        return _compare(folder, paths, asked, kills=met, orphans=left_over(replica.address))
 
 
 def wait_for_moment(chance: random.Random, replica: Replica, crawl: subprocess.Popen[str]) -> None:
@@ -112,7 +115,18 @@ def wait_for_moment(chance: random.Random, replica: Replica, crawl: subprocess.P
     time.sleep(chance.uniform(0, 3 * DELAY_S))
 
 
-def _compare(folder: Path, paths: Sequence[str], asked: Sequence[str], kills: int) -> Survival:
+def left_over(site: str) -> int:
+    """How many processes still run that a crawl of this site has begun, by their environment."""
+    found = 0
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        with suppress(OSError):  # it ended meanwhile, or is another user's
+            found += f"={site}/watch".encode() in path.read_bytes()
+    return found
+
+
+def _compare(
+    folder: Path, paths: Sequence[str], asked: Sequence[str], *, kills: int, orphans: int
+) -> Survival:
     calm, killed = folder / "calm", folder / "killed"
     counted = Counter(path for path in asked if path != "/robots.txt")
     stored = _stored(killed)
@@ -122,6 +136,7 @@ def _compare(folder: Path, paths: Sequence[str], asked: Sequence[str], kills: in
         asked=counted.total(),
         most_asked=max(counted.values()),
         temporary=len(list(killed.rglob(TEMPORARY_PREFIX + "*"))),
+        orphans=orphans,
         damaged=tuple(name for name in stored if not _is_whole(killed, name)),
         same_pages=stored == _stored(calm) and len(stored) == len(paths),
         same_artifacts=all(
