@@ -7,7 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from crawler.pipelines import (
     page_text,
     read_page,
 )
+from crawler.reader import Reader
 from crawler.summary import Progress, Summary, silent
 from crawler.urls import canonical, is_loopback, page_key, same_site
 
@@ -71,7 +72,8 @@ def crawl(data: Path, config: CrawlConfig, progress: Progress = silent) -> Summa
     """
     check(config)
     seeds, selectors = wanted_pages(config), chosen_selectors(config)
-    with Ledger(data) as ledger:
+    reader = Reader(data, config.video_url, selectors, config.page_timeout_s)
+    with Ledger(data) as ledger, closing(reader):
         sweep_temporary(data)
         wanted = reached(data, ledger, seeds, config.site) if config.discover else seeds
         days = config.refresh_after_days
@@ -81,8 +83,7 @@ def crawl(data: Path, config: CrawlConfig, progress: Progress = silent) -> Summa
         desk = Desk(
             data,
             ledger,
-            video_url=config.video_url,
-            selectors=selectors,
+            judge=reader.judge,
             site=config.site if config.discover else None,
             max_pages=config.max_pages,
             progress=lambda taken: progress(before + taken, len(desk.known)),
@@ -90,7 +91,10 @@ def crawl(data: Path, config: CrawlConfig, progress: Progress = silent) -> Summa
         desk.known.update(wanted)
         desk.queue.extend(wanted[key] for key in missing)
         desk.bodies.update(known_bodies(ledger))
-        stopped = _run(desk, config) if missing else None
+        stopped = None
+        if missing:
+            reader.start()
+            stopped = _run(desk, config)
         write_artifacts(data, ledger)
         if desk.bugs:
             raise desk.bugs[0]

@@ -11,11 +11,12 @@ TEMPORARY_PREFIX = ".tmp-"  # swept at the start of a stage
 
 
 @contextmanager
-def atomic_path(final: Path) -> Iterator[Path]:
+def atomic_path(final: Path, *, sync_folder: bool = True) -> Iterator[Path]:
     """Give a temporary path in the folder of `final`; on a clean exit it becomes `final`.
 
     The file is flushed to disk before the rename and the folder after it, so that a crash
-    leaves the old file or the new one. An exception removes the temporary file.
+    leaves the old file or the new one. An exception removes the temporary file. Without
+    `sync_folder` a power cut may leave the old one for some seconds more.
     """
     final.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, suffix=final.suffix, dir=final.parent)
@@ -27,7 +28,8 @@ def atomic_path(final: Path) -> Iterator[Path]:
             os.fsync(written.fileno())
         temporary.chmod(0o644)
         temporary.replace(final)
-        fsync_folder(final.parent)
+        if sync_folder:
+            fsync_folder(final.parent)
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -99,9 +99,24 @@ class Article:
     page_sha256: str | None = None
 
 
+NAMES = {
+    kind: tuple(item.name for item in dataclasses.fields(kind))
+    for kind in (Person, Movement, Part, Recording, Note, Work, Article)
+}
+
+
 def work_to_dict(work: Work | Article) -> dict[str, Any]:
     """Plain JSON values of a work or an article, in field order."""
-    return dataclasses.asdict(work)
+    plain: dict[str, Any] = _plain(work)
+    return plain
+
+
+def _plain(value: Any) -> Any:
+    """What dataclasses.asdict gives, without its copies of what never changes."""
+    if isinstance(value, tuple):
+        return tuple(map(_plain, value))
+    names = NAMES.get(type(value))
+    return value if names is None else {name: _plain(getattr(value, name)) for name in names}
 
 
 def work_from_dict(row: Mapping[str, Any]) -> Work:

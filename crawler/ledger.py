@@ -147,7 +147,9 @@ class Ledger:
                 )
             if not read_only:
                 db.execute("PRAGMA journal_mode=WAL")
-                db.execute("PRAGMA synchronous=FULL")
+                # A killed process loses no commit; a power cut may take the last ones back, and
+                # they are done again.
+                db.execute("PRAGMA synchronous=NORMAL")
                 db.executescript(TABLES)
                 db.execute(f"PRAGMA user_version={LEDGER_VERSION}")
         except sqlite3.DatabaseError as error:

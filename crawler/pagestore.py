@@ -5,7 +5,7 @@ import hashlib
 from pathlib import Path
 
 from crawler.errors import UserError
-from crawler.files import write_atomic
+from crawler.files import atomic_path
 
 PAGES = "pages"  # folder of a data folder
 
@@ -20,7 +20,9 @@ def store_page(data: Path, body: bytes) -> str:
     sha256 = hashlib.sha256(body).hexdigest()
     path = page_path(data, sha256)
     if not path.is_file():
-        write_atomic(path, gzip.compress(body, mtime=0))
+        # A page that a power cut takes is asked for again.
+        with atomic_path(path, sync_folder=False) as temporary:
+            temporary.write_bytes(gzip.compress(body, mtime=0))
     return sha256
 
 

@@ -1,10 +1,13 @@
 """What becomes of a fetched page: stored, parsed, and its end committed with a reason."""
 
+import asyncio
+import hashlib
 import logging
 import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -18,7 +21,7 @@ from crawler.errors import UserError
 from crawler.items import Article, Work, work_to_dict
 from crawler.ledger import Entry, Ledger, State
 from crawler.pages import DEFAULT, ArticlePage, PageError, Selectors, WorkPage
-from crawler.pagestore import page_path, store_page
+from crawler.pagestore import page_path
 from crawler.urls import ARTICLE, canonical, may_follow, page_key
 
 if TYPE_CHECKING:
@@ -116,14 +119,12 @@ def failure(fetched: Fetched) -> tuple[str, str] | None:
     return (error_class, f"the site answered {fetched.status}") if error_class else None
 
 
-def judge(fetched: Fetched, data: Path, video_url: str, selectors: Selectors = DEFAULT) -> Outcome:
-    """Store the body of a page and parse it; the outcome is what the ledger is told."""
-    kept: dict[str, Any] = {"fetched_s": fetched.started_s}
-    if reason := failure(fetched):
-        return failed(*reason, kept)
-    kept["url"] = fetched.final_url or fetched.url
-    kept |= {"sha256": store_page(data, fetched.body), "headers": dict(fetched.headers)}
-    return read_page(fetched.text, kept, video_url, selectors)
+def known(fetched: Fetched) -> dict[str, Any]:
+    """What is known of a page whatever it is read as: the values named in KEPT."""
+    url = fetched.final_url or fetched.url
+    sha256 = hashlib.sha256(fetched.body).hexdigest()
+    values = url, sha256, dict(fetched.headers), fetched.started_s
+    return dict(zip(KEPT, values, strict=True))
 
 
 def read_page(
@@ -208,16 +209,14 @@ class Desk:
         data: Path,
         ledger: Ledger,
         *,
-        video_url: str,
-        selectors: Selectors = DEFAULT,
+        judge: Callable[[Fetched], Outcome],
         site: str | None = None,
         max_pages: int | None = None,
         progress: Callable[[int], None] = lambda taken: None,
     ) -> None:
         self.data = data
         self.ledger = ledger
-        self.video_url = video_url
-        self.selectors = selectors
+        self.judge = judge
         self.site = site  # whose links are followed; None = no link is
         self.max_pages = max_pages  # handed out in all; None = no limit
         self.progress = progress  # called with the number of pages taken
@@ -250,7 +249,7 @@ class Desk:
     def _outcome(self, key: str, fetched: Fetched, before: Entry | None) -> Outcome:
         if fetched.status == NOT_MODIFIED and before and "sha256" in before.result:
             return again(before, fetched.started_s)
-        outcome = judge(fetched, self.data, self.video_url, self.selectors)
+        outcome = self.judge(fetched)
         if before and before.state is State.OK and outcome.error_class in TRANSIENT:
             why = f"not refreshed: {outcome.error_class}: {outcome.message}"
             return Outcome(state=State.OK, message=why, result=before.result)
@@ -328,23 +327,28 @@ def has_body(data: Path, entry: Entry) -> bool:
 
 
 class CommitPipeline:
-    """Scrapy's way to the desk, which the spider carries."""
+    """Scrapy's way to the desk, which the spider carries: pages are taken in their order."""
 
     def __init__(self, crawler: "Crawler") -> None:
         self.crawler = crawler
+        self.clerk = ThreadPoolExecutor(max_workers=1)
 
     @classmethod
     def from_crawler(cls, crawler: "Crawler") -> Self:
         """Called by Scrapy."""
         return cls(crawler)
 
-    def process_item(self, item: Fetched) -> Fetched:
+    async def process_item(self, item: Fetched) -> Fetched:
         """Commit one page; after an error of our own no further page is asked for."""
         spider: Any = self.crawler.spider
         try:
-            spider.desk.take(item)
+            await asyncio.get_running_loop().run_in_executor(self.clerk, spider.desk.take, item)
         except Exception as error:
             spider.desk.bugs.append(error)
             spider.desk.queue.clear()
             raise
         return item
+
+    def close_spider(self) -> None:
+        """Called by Scrapy at the end."""
+        self.clerk.shutdown()

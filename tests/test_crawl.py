@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -20,9 +21,10 @@ from crawler.crawl import CrawlConfig, crawl, wanted_pages
 from crawler.errors import LockedError, UserError
 from crawler.items import Work, read_works, work_to_dict
 from crawler.ledger import Ledger, State, folder_lock
-from crawler.pages import WorkPage
+from crawler.pages import DEFAULT, WorkPage
 from crawler.pagestore import load_page
-from crawler.pipelines import Fetched, judge, status_class
+from crawler.pipelines import Fetched, status_class
+from crawler.reader import Reader
 from demo.site import Replica, serve
 
 ROOT = Path(__file__).parent.parent
@@ -349,7 +351,8 @@ def test_a_body_that_is_no_text_is_stored_and_refused(tmp_path: Path) -> None:
         status=200,
         body=b"\x89PNG\r\n\x1a\n\x00\x00",
     )
-    outcome = judge(fetched, tmp_path, "{id}")
+    with closing(Reader(tmp_path, "{id}", DEFAULT, 20.0)) as reader:
+        outcome = reader.judge(fetched)
     assert (outcome.state, outcome.error_class) == ("failed", "not_html")
     assert load_page(tmp_path, outcome.result["sha256"]) == fetched.body
     json.dumps(outcome.result)

@@ -14,7 +14,8 @@ ORDER = """
 crawler.errors crawler.files crawler.items crawler.summary crawler.console crawler.draining
 crawler.ledger crawler.options
 crawler.urls crawler.references crawler.grammar crawler.playlist crawler.pages crawler.pagestore
-crawler.pipelines crawler.accounting crawler.settings crawler.spiders.earsense crawler.crawl
+crawler.pipelines crawler.reader crawler.accounting crawler.settings
+crawler.spiders.earsense crawler.crawl
 dataset.schema dataset.filters dataset.index dataset.captions dataset.pairing dataset.sources
 dataset.audio dataset.bounds dataset.fetch dataset.splits dataset.validate dataset.plots
 dataset.report dataset.export

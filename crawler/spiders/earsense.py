@@ -32,7 +32,7 @@ class EarsenseSpider(Spider):
         self._refusals = 0
 
     async def start(self) -> AsyncIterator[Request]:
-        """Yield the first request; every page's end brings the next."""
+        """Yield the first request; every answer brings the next."""
         for request in self._next():
             yield request
 
@@ -53,15 +53,26 @@ class EarsenseSpider(Spider):
         self._misses = 0
         refused = response.status in (*BLOCKED, *RATE_LIMITED)
         self._refusals = self._refusals + 1 if refused else 0
-        yield self._fetched(response, url)
-        if reason := response.meta.get("stop"):
-            raise CloseSpider(reason)
+        reason = response.meta.get("stop")
         if self._refusals >= MAX_REFUSALS:
-            raise CloseSpider(
+            reason = (
                 f"the site refuses us with {response.status}, {self._refusals} times in a row: "
                 "ask its owner before more"
             )
-        yield from self._next()
+        yield from self._hand_over(self._fetched(response, url), reason)
+
+    def _hand_over(self, fetched: Fetched, reason: str | None) -> Iterator[Fetched | Request]:
+        """Give a page to the desk and ask for the next, or end the run for a reason.
+
+        The next is asked for while the desk works; without one, the page's own links may help.
+        """
+        ahead = [] if reason else [*self._next()]
+        yield from ahead
+        yield fetched
+        if reason:
+            raise CloseSpider(reason)
+        if not ahead:
+            yield from self._next()
 
     def _fetched(self, response: Response, url: str) -> Fetched:
         final, elsewhere = None, None
@@ -86,18 +97,19 @@ class EarsenseSpider(Spider):
         error = failure.value
         assert error is not None, "Scrapy gives its errbacks an error"
         error_class, message = failure_class(error)
-        yield Fetched(
+        self._misses = self._misses + 1 if error_class in MISSED else 0
+        reason = None
+        if isinstance(error, RobotsUnread) or error_class.startswith("tls"):
+            reason = message
+        elif self._misses >= MAX_MISSES:
+            reason = f"the site cannot be reached: {message}"
+        fetched = Fetched(
             url=cast(Any, failure).request.cb_kwargs["url"],
             started_s=time.time(),
             error_class=error_class,
             message=message,
         )
-        self._misses = self._misses + 1 if error_class in MISSED else 0
-        if isinstance(error, RobotsUnread) or error_class.startswith("tls"):
-            raise CloseSpider(message)
-        if self._misses >= MAX_MISSES:
-            raise CloseSpider(f"the site cannot be reached: {message}")
-        yield from self._next()
+        yield from self._hand_over(fetched, reason)
 
 
 def header(response: Response, name: str) -> str:

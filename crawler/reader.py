@@ -1,0 +1,101 @@
+"""The parser in a process of its own: the next request need not wait, and no page hangs a crawl."""
+
+import contextlib
+import pickle
+import select
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from crawler.pages import Selectors
+from crawler.pagestore import store_page
+from crawler.pipelines import Fetched, Outcome, failed, failure, known, read_page
+
+ROOT = Path(__file__).parent.parent  # where `python -m crawler.reader` finds the package
+
+
+class Reader:
+    """Reads pages in another process, one at a time; the process ends with ours, however.
+
+    A page that takes longer than `limit_s`, or that ends the process, fails alone.
+    """
+
+    def __init__(self, data: Path, video_url: str, selectors: Selectors, limit_s: float) -> None:
+        self._data = data
+        self._settings = video_url, selectors
+        self._limit_s = limit_s
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Begin the process, so that it is ready when the first page comes."""
+        # In a session of its own: Ctrl-C is for us, who finish the page in hand.
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "crawler.reader"],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+        )
+        self._send(self._settings)
+
+    def judge(self, fetched: Fetched) -> Outcome:
+        """Store the body of a page while it is read; the outcome is what the ledger is told."""
+        if reason := failure(fetched):
+            return failed(*reason, {"fetched_s": fetched.started_s})
+        if self._process is None:
+            self.start()
+        kept = known(fetched)
+        try:
+            self._send((fetched.text, kept))
+            store_page(self._data, fetched.body)
+            answer = self._answer()
+        except (EOFError, BrokenPipeError):
+            assert self._process, "the process was started"
+            answer = failed("parser", f"the parser's process ended with {self._process.wait()}")
+        if isinstance(answer, Exception):
+            raise answer
+        if answer.result:
+            return answer
+        self.close()
+        store_page(self._data, fetched.body)
+        return replace(answer, result=kept)
+
+    def _send(self, value: Any) -> None:
+        assert self._process and self._process.stdin, "the process is started with pipes"
+        pickle.dump(value, self._process.stdin)
+        self._process.stdin.flush()
+
+    def _answer(self) -> Outcome | Exception:
+        assert self._process and self._process.stdout, "the process is started with pipes"
+        if not select.select([self._process.stdout], [], [], self._limit_s)[0]:
+            return failed("timeout", f"reading the page took longer than {self._limit_s:g} s")
+        answer: Outcome | Exception = pickle.load(self._process.stdout)
+        return answer
+
+    def close(self) -> None:
+        """End the process."""
+        if self._process:
+            self._process.kill()
+            self._process.communicate()
+            self._process = None
+
+
+def main() -> None:
+    """Answer pages from standard input until it ends."""
+    settings: Any = pickle.load(sys.stdin.buffer)
+    with contextlib.suppress(EOFError, BrokenPipeError):
+        while True:
+            text, kept = pickle.load(sys.stdin.buffer)
+            answer: Outcome | Exception
+            try:
+                answer = read_page(text, kept, *settings)
+            except Exception as error:  # noqa: BLE001 - raised again by the process that asked
+                answer = error
+            pickle.dump(answer, sys.stdout.buffer)
+            sys.stdout.buffer.flush()
+
+
+if __name__ == "__main__":
+    main()
