@@ -347,6 +347,8 @@ class CommitPipeline:
             spider.desk.bugs.append(error)
             spider.desk.queue.clear()
             raise
+        finally:
+            await spider.committed()
         return item
 
     def close_spider(self) -> None:
