@@ -21,7 +21,8 @@ from demo.site import Replica, serve
 ROOT = Path(__file__).parent.parent
 ARTIFACTS = ("works.jsonl", "articles.jsonl")
 A_RUN = 12  # pages between two kills, on average
-DELAY_S = 0.01  # between two pages, so that a kill finds the crawl at different work
+DELAYS_S = (0.0, 0.01)  # between two pages, in turn: a kill meets the crawl at different work
+AFTERWARDS_S = 0.03  # at most, from a page to the kill
 STARTUP_S = 2.0  # a kill in five falls within this time, whatever the crawl does then
 
 
@@ -93,8 +94,9 @@ def kill_crawls(folder: Path, *, kills: int, seed: int, articles: int = 5) -> Su
         end_crawl(start_crawl(replica.address, listed, folder / "calm"))
         before = len(replica.requests)
         met = 0
-        for _ in range(kills):
-            process = start_crawl(replica.address, listed, folder / "killed", delay_s=DELAY_S)
+        for number in range(kills):
+            delay_s = DELAYS_S[number % 2]
+            process = start_crawl(replica.address, listed, folder / "killed", delay_s=delay_s)
             wait_for_moment(chance, replica, process)
             met += process.poll() is None
             process.kill()
@@ -112,7 +114,7 @@ def wait_for_moment(chance: random.Random, replica: Replica, crawl: subprocess.P
     wanted = len(replica.requests) + chance.randint(1, 2 * A_RUN)
     while len(replica.requests) < wanted and crawl.poll() is None:
         time.sleep(0.002)
-    time.sleep(chance.uniform(0, 3 * DELAY_S))
+    time.sleep(chance.uniform(0, AFTERWARDS_S))
 
 
 def left_over(site: str) -> int:
