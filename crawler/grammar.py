@@ -25,6 +25,7 @@ PARTED = tuple(
         (r"\d+ recordings?,?", r"\d+ videos?(?: [a-z]+)*"),
     )
 )
+PARTING = (":", "recording", "recordings", "recording,", "recordings,")  # what an upper ends with
 AGE = re.compile(r"\s*\(age \d+\)$")
 LIST_PLACE = re.compile(r"(?:(.*\S) )?(\d+) of (\d+)")
 INSTRUMENTATION = re.compile(r"(?:(?P<title>.+) )?\(for (?P<players>.+)\)")
@@ -37,14 +38,15 @@ COUNT = re.compile(r"(\d+) recordings?,? (\d+) videos?(?: [a-z]+){0,4}")  # perh
 SOURCE = re.compile(r"From ((?=[^a-z]).{0,79}[^\s.!?,;:])")  # a sentence ends with a stop
 TITLE_YEAR = re.compile(r"(?P<title>.+) \((?:c\. ?)?\d{4}(?:[-\u2013]\d{4})?\)")
 SENTENCE_END = re.compile(r"[.!?\u2026][\"'\u201d\u2019)]*$")
+CLOSING = tuple(".!?\u2026\"'\u201d\u2019)")
 KEY = re.compile(r"\bin ([A-Ga-g](?:[- ](?:flat|sharp))? (?:major|minor))\b")
 OPUS = re.compile(
     r"(?<![\w.])Op\. ?(?:posth?\.? ?)?\d+[a-z]?(?:/\d+[a-z]?)?(?:,? No\. ?\d+)?|\bOp\. posth?\.?"
 )
 CATALOGUE = re.compile(
-    r"(?<![\w.])(?:K\.? ?(?:Anh\.? ?)?|Hob\.? ?[IVXL]+[a-z]?: ?|JB ?\d+:|MWV [A-Z] ?|"
+    r"(?<![\w.])(?:KV?\.? ?(?:Anh\.? ?)?|Hob\.? ?[IVXL]+[a-z]?: ?|JB ?\d+:|MWV [A-Z] ?|"
     r"P\.? ?[IVXL]+:|"
-    r"(?:BWV|BB|FP|FS|GWV|HWV|JS|KV|KWV|RV|Sz|TWV|TrV|WK|Wq|WoO|[BCDGHJMPS])\.? ?)"
+    r"(?:BWV|BB|FP|FS|GWV|HWV|JS|KWV|RV|Sz|TWV|TrV|WK|Wq|WoO|[BCDGHJMPS])\.? ?)"
     r"\d+[a-z]?(?:,? No\. ?\d+)?(?![\w:])"
 )
 PROSE_WORDS, HEADED_WORDS = 12, 5  # the least words of a paragraph: alone, and below a heading
@@ -89,7 +91,9 @@ def joined(lines: Lines) -> list[str]:
     whole: list[str] = []
     for line in lines:
         above = whole[-1] if whole else ""
-        if any(upper.fullmatch(above) and lower.fullmatch(line) for upper, lower in PARTED):
+        if above.endswith(PARTING) and any(
+            upper.fullmatch(above) and lower.fullmatch(line) for upper, lower in PARTED
+        ):
             whole[-1] = f"{above} {line}"
         else:
             whole.append(line)
@@ -161,8 +165,8 @@ def is_life(line: str) -> bool:
 
 
 def _is_body(line: str, labels: Labels) -> object:
-    return (COUNT.fullmatch(line) or movement(line) or fact_label(line, labels)
-            or SOURCE.fullmatch(line) or is_prose(line))  # fmt: skip
+    return (COUNT.fullmatch(line) or TIME.fullmatch(line) or movement(line)
+            or fact_label(line, labels) or SOURCE.fullmatch(line) or is_prose(line))  # fmt: skip
 
 
 def _rows_index(lines: Lines, body: int, labels: Labels) -> int:
@@ -180,7 +184,7 @@ def _rows_index(lines: Lines, body: int, labels: Labels) -> int:
 
 def is_control(line: str, labels: Labels) -> bool:
     """Whether a line holds nothing but words to press."""
-    return not set(line.split()) - set(labels.controls)
+    return line.startswith(labels.controls) and set(line.split()) <= set(labels.controls)
 
 
 def _facts_end(lines: Lines, facts: int, end: int, labels: Labels) -> int:
@@ -204,6 +208,8 @@ def _essay(lines: Lines, index: int, title: str) -> int | None:
 
     It begins with "Composer (years)", "Title (year)", both, or at once.
     """
+    if not lines[index].endswith(")"):
+        return index if is_prose(lines[index]) else None
     below = index + bool(DATES.fullmatch(lines[index]))
     match = TITLE_YEAR.fullmatch(lines[below]) if below < len(lines) else None
     if match and (below > index or match["title"].casefold() in title.casefold()):
@@ -215,8 +221,10 @@ def _essay(lines: Lines, index: int, title: str) -> int | None:
 
 def is_prose(line: str, least: int = PROSE_WORDS) -> bool:
     """Whether a line is a paragraph: long enough, ended, and mostly of words in lower case."""
+    if not line.endswith(CLOSING) or line.endswith(("et. al.", "et al.")):
+        return False
     words = line.split()
-    if len(words) < least or not SENTENCE_END.search(line) or line.endswith(("et. al.", "et al.")):
+    if len(words) < least or not SENTENCE_END.search(line):
         return False
     return 2 * sum(word[0].islower() for word in words) > len(words)
 
@@ -285,7 +293,7 @@ def numbers(title: str) -> tuple[str | None, str | None]:
 
 def seconds(text: str) -> int | None:
     """Seconds of m:ss or h:mm:ss, None for anything else."""
-    match = TIME.fullmatch(text)
+    match = TIME.fullmatch(text) if ":" in text else None
     if match is None:
         return None
     hours, minutes, rest = (int(group or 0) for group in match.groups())
@@ -294,7 +302,7 @@ def seconds(text: str) -> int | None:
 
 def movement(line: str) -> Movement | None:
     """A movement line: '8:43 I. Allegro energico', the time may be missing."""
-    match = MOVEMENT.fullmatch(line)
+    match = MOVEMENT.fullmatch(line) if "." in line else None
     number = ROMAN.get(match["roman"]) if match else None
     if match is None or not number:
         return None
@@ -371,7 +379,8 @@ def notes(lines: Lines, labels: Labels, title: str) -> tuple[Note, ...]:
     index = 0
     while index < len(lines):
         fresh = open_ and not found[-1][1]
-        begin = None if fresh else _essay(lines, index, title)
+        inside = open_ and not lines[index].endswith(")")  # a paragraph of an open note
+        begin = None if fresh or inside else _essay(lines, index, title)
         if match := SOURCE.fullmatch(lines[index]):
             found.append((match[1], []))
             open_ = True

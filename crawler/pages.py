@@ -257,7 +257,8 @@ class WorkPage(_Page):
     def _read(self, field: str, parse: Callable[[Lines], Value]) -> Field:
         css = self.selectors.work[field]
         selected = grammar.joined(self._chosen(css))
-        if value := parse(selected) if selected else None:
+        fits = field != "composer" or any(map(grammar.is_life, selected))
+        if value := parse(selected) if selected and fits else None:
             return Field(name=field, value=value, method="selector")
         tried: tuple[str, ...] = (_no_selection(css, selected),)
         region = self._regions.get(field)
@@ -290,7 +291,8 @@ class WorkPage(_Page):
             if found := paired(rows, [ref for ref, _ in refs]):
                 pairs, method = found, name
                 break
-            tried.append(f"{name}: {len(rows)} rows but {len(once)} videos")
+            css = f" {self.selectors.work['recordings']!r}" if name == "selector" else ""
+            tried.append(f"{name}{css}: {len(rows)} rows but {len(once)} videos")
         else:
             logger.warning("%s: %s", self.url, "; ".join(tried))
         expected = counts.recordings if counts else None

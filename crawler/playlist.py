@@ -30,7 +30,10 @@ class Row:
 
 def row(lines: Lines, labels: Labels) -> Row:
     """A playlist row whose lines are known to belong together."""
-    pieces = _row_pieces(lines, labels)
+    return _row(_row_pieces(lines, labels))
+
+
+def _row(pieces: Lines) -> Row:
     times = [second for piece in pieces if (second := seconds(piece)) is not None]
     return Row(float(times[0]) if times else None, _texts(pieces))
 
@@ -44,7 +47,7 @@ def rows(lines: Lines, labels: Labels, expected: int) -> list[Row]:
         groups = _untimed(pieces, names_below=False)
         if len(groups) != expected:
             groups = _untimed(pieces, names_below=True)
-    return [row(group, labels) for group in groups]
+    return [_row(group) for group in groups]
 
 
 def _row_pieces(lines: Lines, labels: Labels) -> list[str]:
@@ -53,7 +56,7 @@ def _row_pieces(lines: Lines, labels: Labels) -> list[str]:
     for line in lines:
         if COUNT.fullmatch(line) or is_control(line, labels):
             continue
-        match = LEADING_TIME.fullmatch(line)
+        match = LEADING_TIME.fullmatch(line) if ":" in line else None
         pieces += [piece for piece in match.groups() if piece] if match else [line]
     return pieces
 

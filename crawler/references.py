@@ -26,6 +26,7 @@ QUOTED = re.compile(  # an id and the id with a movement within one object or ca
     re.ASCII | re.DOTALL,
 )
 LINK = re.compile(r"(?:[?&]v=|youtu\.be/|/embed/)([\w-]{11})(\d{0,2})(?![\w-])", re.ASCII)
+LINKED = re.compile(r"""["']([^"'\s]*(?:[?&]v=|youtu\.be/|/embed/)[^"'\s]*)["']""")
 LINK_BOUND = re.compile(r"[?&](start|end)=(\d{1,6})", re.ASCII)
 LONE = re.compile(r"[\w-]{11}\d{0,2}", re.ASCII)
 HINTS = ("next", "mov", "start", "end")  # of a value's name, and the order where it has none
@@ -200,3 +201,6 @@ def _value_lists(root: etree._Element) -> Iterator[tuple[list[Named], etree._Ele
 def _links(root: etree._Element) -> Iterator[tuple[str, etree._Element]]:
     for element in CANDIDATES(root):
         yield from ((str(value), element) for value in element.attrib.values())
+    for script in SCRIPTS(root):
+        text = (script.text or "").replace("\\/", "/")
+        yield from ((link, script) for link in LINKED.findall(text))

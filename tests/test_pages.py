@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 from lxml import html as lxml_html
+from page_markups import MARKUPS as INVENTED
+from page_markups import fixtures, page
 
 from crawler.errors import UserError
 from crawler.items import Movement, Work, read_works, work_to_dict
 from crawler.pages import DEFAULT, ArticlePage, PageError, WorkPage, read_selectors, text_lines
-from crawler.references import Reference, from_link, references
 from demo.markup import MARKUPS, render_article, render_work
 
 FIXTURE = Path(__file__).parent / "fixtures" / "site"
@@ -32,6 +33,49 @@ def test_a_rendered_work_reads_back_as_itself(work: Work, markup: str) -> None:
     assert set(coverage.values()) <= {method, None}
     present = {name for name in FIELDS if getattr(work, name)}
     assert {name for name in FIELDS if coverage[name]} == present
+
+
+@pytest.mark.parametrize("markup", INVENTED)
+@pytest.mark.parametrize(("folder", "work", "traps"), [*fixtures()], ids=lambda x: str(x)[-30:])
+def test_three_markups_give_the_identical_work(
+    folder: Path, work: Work, traps: dict[str, object], markup: str
+) -> None:
+    text = (folder / f"{markup}.html").read_text(encoding="utf-8")
+    assert "invented markup" in text
+    assert text == page(work, traps, markup), "python tests/page_markups.py writes it anew"
+    found = WorkPage(text, work.page_url)
+    assert work_to_dict(found.work()) == work_to_dict(work)
+    listed, context = traps.get("list"), {item.name: item.value for item in found.fields()}["list"]
+    assert listed == (context and [context.title, context.place, context.total])
+
+
+def test_one_data_file_fits_the_selectors_to_another_markup(tmp_path: Path) -> None:
+    folder, work, _ = next(item for item in fixtures() if "Ravel" in item[0].name)
+    selectors = dataclasses.replace(
+        DEFAULT,
+        work={
+            "list": ".k-list", "composer": ".k-who", "title": ".k-title",
+            "instrumentation": ".k-for", "movements": ".k-mov", "facts": ".k-facts",
+            "counts": ".k-count", "recordings": ".k-rows > li", "videos": ".k-rows > li",
+            "notes": ".k-note", "related": ".k-rel > li",
+        },
+    )  # fmt: skip
+    found = WorkPage((folder / "lists.html").read_text(), work.page_url, selectors=selectors)
+    assert found.work() == work
+    missing = {"opus", "catalogue"}  # the title has none
+    assert {name for name, how in found.coverage().items() if how != "selector"} == missing
+
+
+@pytest.mark.parametrize("name", sorted(set(DEFAULT.work) - {"title", "related"}))
+@pytest.mark.parametrize("css", ["", "b.nowhere", "nav"])
+def test_one_wrong_selector_costs_one_field_its_method(name: str, css: str) -> None:
+    folder, work, _ = next(item for item in fixtures() if "Suk" in item[0].name)
+    wrong = dataclasses.replace(DEFAULT, work={**DEFAULT.work, name: css})
+    found = WorkPage((folder / "lists.html").read_text(), work.page_url, selectors=wrong)
+    assert found.work() == work
+    field = next(item for item in found.fields() if item.name == name)
+    assert field.method in ("text", "shape", None)
+    assert field.tried[0].startswith((f"selector {css!r}: ", "selector: none given"))
 
 
 # The lines are our own; their order, labels and irregularities are those of stored copies.
@@ -139,52 +183,6 @@ def test_rows_that_do_not_fit_their_videos_lend_them_no_names(
     assert page.coverage()["recordings"] is None
     assert [part.video_id for item in work.recordings for part in item.parts][2] == "ccccccccccc0"
     assert {item.performers for item in work.recordings} == {()}
-
-
-CARRIERS = [
-    "<li data-yt='-25ADaXTKOs' data-x='-25ADaXTKOs12' data-next='0' data-mov='12' data-start='5'"
-    " data-end='6.5'>",
-    """<b onclick="go(this, '-25ADaXTKOs', &quot;-25ADaXTKOs12&quot;, '0', 12, 5, 6.5)">x</b>""",
-    '<script>var x = {\'no\': 1}; y = [{"id": "-25ADaXTKOs", "vid": "-25ADaXTKOs12", '
-    '"next_video": "0", "movement_id": 12, "start": 5, "end": 6.5}]</script>',
-    "<script>play('-25ADaXTKOs', '-25ADaXTKOs12', '0', 12, 5, 6.5)</script>",
-]
-
-
-@pytest.mark.parametrize("carrier", CARRIERS)
-def test_a_reference_is_known_by_its_shape(carrier: str) -> None:
-    found = references(lxml_html.fromstring(f"<div>{carrier}</div>"))
-    assert [dataclasses.asdict(reference) for reference in found] == [
-        {
-            "youtube_id": "-25ADaXTKOs",
-            "video_id": "-25ADaXTKOs12",
-            "movement": 12,
-            "start_s": 5.0,
-            "end_s": 6.5,
-            "following": "",
-        }
-    ]
-
-
-@pytest.mark.parametrize(
-    ("link", "video_id", "bounds"),
-    [
-        ("https://www.earsense.org/chamber-music/x/?v=P-tyFM-4_0s1", "P-tyFM-4_0s1", (None, None)),
-        ("https://www.youtube.com/watch?v=cdRrn_xsxqc&t=3", "cdRrn_xsxqc", (None, None)),
-        ("//youtube.com/embed/cdRrn_xsxqc?start=60&end=75", "cdRrn_xsxqc", (60.0, 75.0)),
-        ("https://youtu.be/cdRrn_xsxqc", "cdRrn_xsxqc", (None, None)),
-    ],
-)
-def test_links(link: str, video_id: str, bounds: tuple[float | None, float | None]) -> None:
-    found = from_link(link)
-    assert isinstance(found, Reference)
-    assert (found.video_id, (found.start_s, found.end_s)) == (video_id, bounds)
-    assert found.youtube_id == video_id[:11]
-
-
-@pytest.mark.parametrize("link", ["/watch?v=short", "/watch?v=cdRrn_xsxqc123", "/x", "?ri=3"])
-def test_no_links(link: str) -> None:
-    assert from_link(link) is None
 
 
 def test_text_lines_break_at_blocks_only() -> None:
