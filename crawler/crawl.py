@@ -1,5 +1,6 @@
 """The stage: pages -> works.jsonl, articles.jsonl, crawl-stats.json and the page store."""
 
+import json
 import logging
 import math
 import signal
@@ -21,15 +22,12 @@ from crawler.ledger import LEDGER_NAME, Entry, Ledger, State, damaged
 from crawler.pages import DEFAULT, VIDEO_URL, Selectors, read_selectors
 from crawler.pagestore import load_page, page_path
 from crawler.pipelines import (
-    KEPT,
     STAGE,
     TRANSIENT,
     Desk,
     Fetched,
     has_body,
     links,
-    page_text,
-    read_page,
 )
 from crawler.reader import Reader
 from crawler.summary import Progress, Summary, silent
@@ -111,32 +109,39 @@ def reparse(data: Path, config: CrawlConfig, progress: Progress = silent) -> Sum
 
     No request is sent. The summary counts all pages that the folder knows.
     """
-    selectors = chosen_selectors(config)
-    with Ledger(data) as ledger:
+    reader = Reader(data, config.video_url, chosen_selectors(config), config.page_timeout_s)
+    with Ledger(data) as ledger, closing(reader):
         sweep_temporary(data)
         keys = [entry.item for entry in ledger.walk(STAGE)]
         changed = 0
         for done, key in enumerate(keys, start=1):
-            entry = ledger.entries(STAGE, key)[key]
-            if has_body(data, entry) and entry.error_class != "placeholder":
-                changed += _read_again(data, ledger, entry, config.video_url, selectors)
+            entry = ledger.entry(STAGE, key)
+            if entry and has_body(data, entry) and entry.error_class != "placeholder":
+                changed += _read_again(data, ledger, entry, reader)
             progress(done, len(keys))
         write_artifacts(data, ledger)
         left = missing_pages(data, ledger, keys, 0.0)
         return _summary(data, ledger, keys, left, taken=changed, said={}, full=False)
 
 
-def _read_again(
-    data: Path, ledger: Ledger, entry: Entry, video_url: str, selectors: Selectors
-) -> bool:
+def stored_page(data: Path, entry: Entry) -> Fetched:
+    """A page of the store as it was fetched; UserError when its body is missing or damaged."""
+    return Fetched(
+        url=entry.result["url"],
+        started_s=entry.result.get("fetched_s", entry.updated_s),
+        status=200,
+        headers=entry.result.get("headers", {}),
+        body=load_page(data, entry.result["sha256"]),
+    )
+
+
+def _read_again(data: Path, ledger: Ledger, entry: Entry, reader: Reader) -> bool:
     """Parse a stored page; returns whether it now reads otherwise than before."""
-    body = load_page(data, entry.result["sha256"])
-    text = page_text(body, entry.result.get("headers", {}).get("Content-Type", ""))
-    kept = {name: entry.result[name] for name in (*KEPT, "links") if name in entry.result}
-    outcome = read_page(text, kept, video_url, selectors)
-    if (outcome.state, outcome.error_class, outcome.result) == (
-        entry.state, entry.error_class, entry.result
-    ):  # fmt: skip
+    outcome = reader.judge(stored_page(data, entry))
+    followed = {name: value for name, value in entry.result.items() if name == "links"}
+    result = {**json.loads(json.dumps(outcome.result)), **followed}
+    now = (outcome.state, outcome.error_class, outcome.message, result)
+    if now == (entry.state, entry.error_class, entry.message, entry.result):
         return False
     ledger.record(
         STAGE,
@@ -144,7 +149,7 @@ def _read_again(
         outcome.state,
         error_class=outcome.error_class,
         message=outcome.message,
-        result=outcome.result,
+        result=result,
     )
     return True
 
@@ -189,7 +194,10 @@ def check(config: CrawlConfig) -> None:
         raise UserError(f"site {config.site!r} is no site: give one like https://www.earsense.org")
     if "{id}" not in config.video_url:
         raise UserError(f"video_url {config.video_url!r} has no {{id}}: say where the id goes")
-    for name in ("delay_s", "page_timeout_s", "retries", "max_page_bytes"):
+    for name in ("page_timeout_s", "max_page_bytes"):
+        if not 0 < getattr(config, name) < math.inf:
+            raise UserError(f"crawl.{name} {getattr(config, name)} is not a number above 0")
+    for name in ("delay_s", "retries"):
         if not 0 <= getattr(config, name) < math.inf:
             raise UserError(f"crawl.{name} {getattr(config, name)} is not a number from 0 on")
     if config.refresh_after_days is not None and not 0 <= config.refresh_after_days < math.inf:
@@ -268,11 +276,7 @@ def stored_links(data: Path, entry: Entry, site: str) -> list[str]:
         return list(entry.result["links"])
     if not has_body(data, entry):
         return []
-    text = page_text(
-        load_page(data, entry.result["sha256"]),
-        entry.result.get("headers", {}).get("Content-Type", ""),
-    )
-    return links(text, entry.result["url"], site)
+    return links(stored_page(data, entry).text, entry.result["url"], site)
 
 
 def missing_pages(data: Path, ledger: Ledger, keys: Iterable[str], oldest_s: float) -> list[str]:

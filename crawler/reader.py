@@ -27,6 +27,7 @@ class Reader:
         self._settings = video_url, selectors
         self._limit_s = limit_s
         self._process: subprocess.Popen[bytes] | None = None
+        self._ready = False
 
     def start(self) -> None:
         """Begin the process, so that it is ready when the first page comes."""
@@ -38,6 +39,7 @@ class Reader:
             stdout=subprocess.PIPE,
             start_new_session=True,
         )
+        self._ready = False
         self._send(self._settings)
 
     def judge(self, fetched: Fetched) -> Outcome:
@@ -48,6 +50,7 @@ class Reader:
             self.start()
         kept = known(fetched)
         try:
+            self._wait_until_ready()
             self._send((fetched.text, kept))
             store_page(self._data, fetched.body)
             answer = self._answer()
@@ -61,6 +64,12 @@ class Reader:
         self.close()
         store_page(self._data, fetched.body)
         return replace(answer, result=kept)
+
+    def _wait_until_ready(self) -> None:
+        """The process's start is no part of a page's time; nothing else may be in the pipe."""
+        assert self._process and self._process.stdout, "the process is started with pipes"
+        if not self._ready:
+            self._ready = pickle.load(self._process.stdout)
 
     def _send(self, value: Any) -> None:
         assert self._process and self._process.stdin, "the process is started with pipes"
@@ -85,6 +94,7 @@ class Reader:
 def main() -> None:
     """Answer pages from standard input until it ends."""
     settings: Any = pickle.load(sys.stdin.buffer)
+    _reply(True)
     with contextlib.suppress(EOFError, BrokenPipeError):
         while True:
             text, kept = pickle.load(sys.stdin.buffer)
@@ -93,8 +103,12 @@ def main() -> None:
                 answer = read_page(text, kept, *settings)
             except Exception as error:  # noqa: BLE001 - raised again by the process that asked
                 answer = error
-            pickle.dump(answer, sys.stdout.buffer)
-            sys.stdout.buffer.flush()
+            _reply(answer)
+
+
+def _reply(value: Any) -> None:
+    pickle.dump(value, sys.stdout.buffer)
+    sys.stdout.buffer.flush()
 
 
 if __name__ == "__main__":

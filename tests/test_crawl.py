@@ -2,7 +2,9 @@
 
 import json
 import math
+import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -17,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from crawler.crawl import CrawlConfig, crawl, wanted_pages
+from crawler.crawl import CrawlConfig, crawl, reparse, wanted_pages
 from crawler.errors import LockedError, UserError
 from crawler.items import Work, read_works, work_to_dict
 from crawler.ledger import Ledger, State, folder_lock
@@ -365,3 +367,175 @@ def test_our_own_error_comes_out_of_the_crawl(replica: Replica, tmp_path: Path) 
     assert process.returncode == 1
     assert "Traceback" in log
     assert "Error" in log.splitlines()[-1]
+
+
+# ------------------------------------------------------------------------------------------------
+# Old pages, linked pages, pages by another name
+
+
+def settings_of(replica: Replica, **more: Any) -> CrawlConfig:
+    """The settings of `start`, for what needs no process of its own."""
+    return CrawlConfig(site=replica.address, video_url=replica.address + "/watch?v={id}", **more)
+
+
+def works_of(data: Path) -> list[str]:
+    return [work.work_id for work in read_works(data / "works.jsonl")]
+
+
+def test_old_pages_are_asked_for_again_and_kept_when_they_are_the_same(
+    replica: Replica, tmp_path: Path
+) -> None:
+    seeds = [*WORKS, "Gone-Work"]
+    finish(start(replica, tmp_path, seeds))
+    works = (tmp_path / "works.jsonl").read_bytes()
+    asked = len(replica.requests)
+    assert finish(start(replica, tmp_path, seeds, refresh_after_days=1))["work_done"] == 0
+    assert len(replica.requests) == asked
+    summary = finish(start(replica, tmp_path, seeds, refresh_after_days=0))
+    assert (summary["work_done"], summary["incomplete"]) == (len(seeds), False)
+    answers = {item.path: item.status for item in replica.requests[asked:]}
+    assert [answers[f"/chamber-music/{work}/"] for work in WORKS] == [304] * len(WORKS)
+    assert (tmp_path / "works.jsonl").read_bytes() == works
+    changed = replace(replica.corpus.works[WORKS[0]], title="Trio in A major")
+    replica.corpus.works[WORKS[0]] = changed
+    replica.faults[f"/chamber-music/{WORKS[1]}/"] = "500"
+    again = finish(start(replica, tmp_path, seeds, refresh_after_days=0))
+    found = {work.work_id: work.title for work in read_works(tmp_path / "works.jsonl")}
+    assert found[WORKS[0]] == "Trio in A major"
+    assert sorted(found) == sorted(WORKS)  # a bad day takes no page away
+    assert again["incomplete"]
+    with Ledger(tmp_path, read_only=True) as ledger:
+        assert "server_error" in str(ledger.entries("page")[WORKS[1]].message)
+
+
+def test_stored_pages_are_read_again_without_a_request(replica: Replica, tmp_path: Path) -> None:
+    finish(start(replica, tmp_path, WORKS))
+    asked = len(replica.requests)
+    works = (tmp_path / "works.jsonl").read_bytes()
+    config = settings_of(replica)
+    same = reparse(tmp_path, config)
+    assert (same.work_done, same.total) == (0, len(WORKS))
+    standard = (ROOT / "crawler" / "selectors.toml").read_text()
+    other = tmp_path / "selectors.toml"
+    other.write_text(re.sub(r"^title = .*$", 'title = "nowhere"', standard, flags=re.M))
+    read = reparse(tmp_path, replace(config, selectors=other))
+    assert read.work_done > 0
+    methods = {row["field"]: row["methods"] for row in read.details["coverage"]}
+    assert "selector" not in methods["title"]
+    back = reparse(tmp_path, config)
+    assert back.work_done == read.work_done
+    assert (tmp_path / "works.jsonl").read_bytes() == works
+    assert len(replica.requests) == asked
+
+
+def test_a_page_that_was_none_is_kept_and_read_when_the_parser_can(
+    replica: Replica, tmp_path: Path
+) -> None:
+    replica.faults[f"/chamber-music/{WORKS[0]}/"] = "html"
+    first = finish(start(replica, tmp_path, WORKS))
+    assert first["counts"]["failed: not_work_page"] == 1
+    config = settings_of(replica)
+    assert reparse(tmp_path, config).counts == first["counts"]
+    standard = (ROOT / "crawler" / "selectors.toml").read_text()
+    kind = tmp_path / "kind.toml"
+    kind.write_text(re.sub(r"^(composer|title) = .*$", r'\1 = "h1"', standard, flags=re.M))
+    read = reparse(tmp_path, replace(config, selectors=kind))
+    assert "failed: not_work_page" not in read.counts
+    assert {work.title for work in read_works(tmp_path / "works.jsonl")} >= {"Back soon"}
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_links_lead_to_further_pages_within_the_budget(
+    replica: Replica, tmp_path: Path, kept: bool
+) -> None:
+    last = WORKS[-1]
+    linked = "".join(
+        f'<a href="{path}">x</a>'
+        for path in (f"/chamber-music/{last}/", f"/chamber-music/{WORKS[1]}/?ri=3", "/search/",
+                     "/blog/?cat=7", f"http://192.0.2.1/chamber-music/{WORKS[1]}/", ARTICLE)
+    )  # fmt: skip
+    replica.corpus.__class__ = type(
+        "Linked",
+        (type(replica.corpus),),
+        {"answer": lambda self, target, address: linked_answer(self, target, address, linked)},
+    )
+    if kept:  # the links of a page that was fetched without --discover are found in the store
+        finish(start(replica, tmp_path, WORKS[:1]))
+    one = finish(start(replica, tmp_path, WORKS[:1], discover=True, max_pages=2 - kept))
+    assert one["incomplete"]
+    assert "max_pages" in one["details"]["stopped"]
+    every = finish(start(replica, tmp_path, WORKS[:1], discover=True))
+    assert (every["total"], every["incomplete"]) == (3, False)
+    assert every["counts"].get("pending", 0) == 0
+    assert works_of(tmp_path) == sorted({WORKS[0], last})
+    asked = [item.path for item in replica.requests if item.path != "/robots.txt"]
+    assert sorted(asked) == sorted(
+        [f"/chamber-music/{WORKS[0]}/", f"/chamber-music/{last}/", ARTICLE]
+    )
+
+
+def linked_answer(corpus: Any, target: str, address: str, linked: str) -> Any:
+    """The corpus's answer, with links at the end of a work's page."""
+    answer = type(corpus).__mro__[1].answer(corpus, target, address)
+    if not target.startswith(f"/chamber-music/{WORKS[0]}/"):
+        return answer
+    return replace(answer, body=answer.body.replace(b"</body>", linked.encode() + b"</body>"))
+
+
+def test_a_work_that_moved_is_one_work_under_its_new_name(replica: Replica, tmp_path: Path) -> None:
+    replica.faults["/chamber-music/Old-Name/"] = f"/chamber-music/{WORKS[0]}/"
+    replica.faults["/chamber-music/Lost-Name/"] = "/"
+    summary = finish(start(replica, tmp_path, ["Old-Name", WORKS[0], "Lost-Name"]))
+    assert sum(summary["counts"].get(end, 0) for end in ("parsed", "no_prose")) == 2
+    assert summary["counts"]["failed: redirect"] == 1
+    assert works_of(tmp_path) == WORKS[:1]
+
+
+def test_without_seeds_all_known_works_are_wanted_and_fields_are_owed(
+    replica: Replica, tmp_path: Path
+) -> None:
+    site = "https://www.earsense.org"
+    known = wanted_pages(CrawlConfig())
+    assert len(known) == 793
+    assert known["Josef-Suk-Piano-Quintet-in-g-minor-Op-8"].startswith(f"{site}/chamber-music/")
+    summary = finish(start(replica, tmp_path, [], max_pages=2))
+    assert (summary["total"], summary["counts"]) == (793, {"gone": 2, "pending": 791})
+    assert "793" in summary["details"]["seeds"]
+    assert "findings" not in summary["details"]
+    assert summary["incomplete"]
+    with Ledger(tmp_path) as ledger:
+        for slug in known:
+            ledger.record("page", slug, State.FAILED, error_class="gone")
+    full = finish(start(replica, tmp_path, []))
+    assert full["counts"] == {"gone": 793}
+    assert full["details"]["findings"] == ["no page was read as a work"]
+    assert not full["scrapy"]
+    stats = json.loads((tmp_path / "crawl-stats.json").read_text())
+    assert stats["counts"] == full["counts"]
+
+
+def test_one_page_is_fetched_politely_and_kept_nowhere(replica: Replica, tmp_path: Path) -> None:
+    program = (
+        "import sys; from crawler.crawl import CrawlConfig, fetch_page; "
+        "from crawler.pipelines import failure; "
+        "found = fetch_page(sys.argv[1], CrawlConfig(delay_s=0, retries=0)); "
+        "print(found.url, found.status, failure(found), len(found.text))"
+    )
+
+    def fetched(path: str) -> str:
+        address = replica.address + path
+        command = [sys.executable, "-c", program, address]
+        answer = subprocess.run(
+            command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True, text=True, check=True, timeout=60,
+        )  # fmt: skip
+        return answer.stdout
+
+    path = f"/chamber-music/{WORKS[0]}/"
+    length = len(replica.corpus.answer(path, replica.address).body.decode())
+    assert fetched(path + "?ri=3") == f"{replica.address}{path} 200 None {length}\n"
+    assert [item.path for item in replica.requests] == ["/robots.txt", path]
+    assert "robots" in fetched("/chamber-music/Private-Work/")
+    assert "gone" in fetched("/chamber-music/Gone-Work/")
+    assert replica.served("/chamber-music/Private") == 0
+    assert not list(tmp_path.iterdir())

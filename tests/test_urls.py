@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from crawler.errors import UserError
-from crawler.urls import canonical, is_loopback, may_follow, page_key, same_site, slug
+from crawler.urls import canonical, is_loopback, may_follow, page_key, refusal, same_site, slug
 
 SITE = "https://www.earsense.org"
 RAVEL = "Maurice-Ravel-String-Quartet-in-F-major"
@@ -121,3 +121,45 @@ def test_demo_slugs_are_in_their_one_spelling() -> None:
 
     works = read_works(Path("data/demo/works.jsonl"))
     assert [slug(work.page_url) for work in works] == [work.work_id for work in works]
+
+
+@pytest.mark.parametrize(
+    ("address", "word"),
+    [
+        ("file:///etc/passwd", "scheme is file"),
+        ("javascript:alert(1)", "scheme is javascript"),
+        ("//", "scheme is missing"),
+        ("http://127.0.0.1/chamber-music/X/", "private"),
+        ("http://127.0.0.1:8001/", "private"),
+        ("http://localhost/", "private"),
+        ("http://db.internal/", "private"),
+        ("http://10.1.2.3/", "private"),
+        ("http://192.168.0.1/", "private"),
+        ("http://172.16.9.9/", "private"),
+        ("http://169.254.169.254/latest/meta-data/", "private"),
+        ("http://[::1]/", "private"),
+        ("http://[fe80::1%25eth0]/", "private"),
+        ("http://[::ffff:127.0.0.1]/", "private"),
+        ("http://0.0.0.0/", "private"),
+        ("http://2130706433/", "private"),
+        ("http://0x7f000001/", "private"),
+        ("http://127.1/", "private"),
+        ("https://example.org/", "another site"),
+        ("https://www.earsense.org.evil.example/", "another site"),
+        ("https://www.earsense.org@evil.example/", "another site"),
+        ("https://www.earsense.org:8443/", "another site"),
+        ("https://8.8.8.8/", "another site"),
+        ("http://[::1", "no address"),
+        ("http://www.earsense.org:99999/", "no address"),
+    ],
+)
+def test_no_request_leaves_the_site(address: str, word: str) -> None:
+    assert word in str(refusal(address, SITE))
+
+
+def test_the_site_itself_is_allowed_wherever_it_is() -> None:
+    for address in ("http://earsense.org/x", "https://www.earsense.org/robots.txt"):
+        assert refusal(address, SITE) is None
+    assert refusal("http://127.0.0.1:8001/x", "http://127.0.0.1:8001") is None
+    assert "private" in str(refusal("http://127.0.0.1:8002/x", "http://127.0.0.1:8001"))
+    assert "private" in str(refusal("http://10.0.0.1/", "http://127.0.0.1:8001"))
