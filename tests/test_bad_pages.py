@@ -20,6 +20,7 @@ from crawler.errors import UserError
 from crawler.items import Work, read_works
 from crawler.ledger import Ledger
 from crawler.pagestore import load_page
+from crawler.pipelines import LOST_HEADING
 from demo.site import Corpus, Replica, serve
 
 ROOT = Path(__file__).parent.parent
@@ -184,6 +185,22 @@ def damage_changes_no_value(data: Path, shown: Sequence[Work]) -> None:
             assert getattr(read, name) == getattr(work, name), (work.work_id, name)
         players = [item.performers for item in work.recordings]
         assert [item.performers for item in read.recordings] == players
+
+
+@pytest.mark.parametrize(
+    ("heading", "lost"),
+    [
+        ("<title>404 Not Found</title>", True),
+        ("<title>Error 404</title>", True),
+        ('<h1 class="big"> 404 </h1>', True),
+        ("<h1>The page cannot be found</h1>", True),
+        ("<title>Mozart: Andante and Allegretto in C major, K. 404</title>", False),
+        ("<h1>String Quartet No. 404</h1>", False),
+        ("<h1>The Lost Chord, newly found</h1>", False),
+    ],
+)
+def test_a_work_may_be_number_404(heading: str, lost: bool) -> None:
+    assert bool(LOST_HEADING.search(f"<html>{heading}</html>")) is lost
 
 
 SEEDS = [f"Work-{number}" for number in range(6)]
