@@ -26,6 +26,7 @@ from crawler.pipelines import (
     TRANSIENT,
     Desk,
     Fetched,
+    Outcome,
     has_body,
     links,
 )
@@ -116,28 +117,38 @@ def reparse(data: Path, config: CrawlConfig, progress: Progress = silent) -> Sum
         changed = 0
         for done, key in enumerate(keys, start=1):
             entry = ledger.entry(STAGE, key)
-            if entry and has_body(data, entry) and entry.error_class != "placeholder":
-                changed += _read_again(data, ledger, entry, reader)
+            if entry and entry.error_class != "placeholder" and (page := stored_page(data, entry)):
+                changed += _read_again(ledger, entry, reader.judge(page))
             progress(done, len(keys))
         write_artifacts(data, ledger)
         left = missing_pages(data, ledger, keys, 0.0)
         return _summary(data, ledger, keys, left, taken=changed, said={}, full=False)
 
 
-def stored_page(data: Path, entry: Entry) -> Fetched:
-    """A page of the store as it was fetched; UserError when its body is missing or damaged."""
+def stored_page(data: Path, entry: Entry) -> Fetched | None:
+    """A page of the store as it was fetched, None when it has no body there.
+
+    A damaged body is removed, so that the next crawl asks for the page again.
+    """
+    if not has_body(data, entry):
+        return None
+    try:
+        body = load_page(data, entry.result["sha256"])
+    except UserError as error:
+        logger.warning("%s: crawl again to fetch it", error)
+        page_path(data, entry.result["sha256"]).unlink()
+        return None
     return Fetched(
         url=entry.result["url"],
         started_s=entry.result.get("fetched_s", entry.updated_s),
         status=200,
         headers=entry.result.get("headers", {}),
-        body=load_page(data, entry.result["sha256"]),
+        body=body,
     )
 
 
-def _read_again(data: Path, ledger: Ledger, entry: Entry, reader: Reader) -> bool:
-    """Parse a stored page; returns whether it now reads otherwise than before."""
-    outcome = reader.judge(stored_page(data, entry))
+def _read_again(ledger: Ledger, entry: Entry, outcome: Outcome) -> bool:
+    """Commit what a stored page is read as; returns whether that is not what it was."""
     followed = {name: value for name, value in entry.result.items() if name == "links"}
     result = {**json.loads(json.dumps(outcome.result)), **followed}
     now = (outcome.state, outcome.error_class, outcome.message, result)
@@ -274,9 +285,8 @@ def stored_links(data: Path, entry: Entry, site: str) -> list[str]:
     """The links of a page as the ledger has them, else from its stored body."""
     if "links" in entry.result:
         return list(entry.result["links"])
-    if not has_body(data, entry):
-        return []
-    return links(stored_page(data, entry).text, entry.result["url"], site)
+    page = stored_page(data, entry)
+    return links(page.text, page.url, site) if page else []
 
 
 def missing_pages(data: Path, ledger: Ledger, keys: Iterable[str], oldest_s: float) -> list[str]:
@@ -289,7 +299,7 @@ def is_missing(data: Path, entry: Entry | None, oldest_s: float = 0.0) -> bool:
     """Whether a page has to be asked for (again): no end yet, its body lost, or it is too old."""
     if entry is None or entry.state is State.PENDING:
         return True
-    if "sha256" in entry.result and not page_path(data, entry.result["sha256"]).is_file():
+    if "sha256" in entry.result and not has_body(data, entry):
         return True
     if entry.result.get("fetched_s", entry.updated_s) < oldest_s:
         return True

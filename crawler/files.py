@@ -11,12 +11,13 @@ TEMPORARY_PREFIX = ".tmp-"  # swept at the start of a stage
 
 
 @contextmanager
-def atomic_path(final: Path, *, sync_folder: bool = True) -> Iterator[Path]:
+def atomic_path(final: Path, *, synced: bool = True) -> Iterator[Path]:
     """Give a temporary path in the folder of `final`; on a clean exit it becomes `final`.
 
     The file is flushed to disk before the rename and the folder after it, so that a crash
-    leaves the old file or the new one. An exception removes the temporary file. Without
-    `sync_folder` a power cut may leave the old one for some seconds more.
+    leaves the old file or the new one. An exception removes the temporary file. Not
+    `synced`, a file is whole after a killed process but may be empty after a power cut: for what
+    can be had again.
     """
     final.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, suffix=final.suffix, dir=final.parent)
@@ -24,11 +25,12 @@ def atomic_path(final: Path, *, sync_folder: bool = True) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
+        if synced:
+            with temporary.open("rb") as written:
+                os.fsync(written.fileno())
         temporary.chmod(0o644)
         temporary.replace(final)
-        if sync_folder:
+        if synced:
             fsync_folder(final.parent)
     finally:
         temporary.unlink(missing_ok=True)

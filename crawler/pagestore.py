@@ -15,13 +15,22 @@ def page_path(data: Path, sha256: str) -> Path:
     return data / PAGES / sha256[:2] / f"{sha256}.html.gz"
 
 
+def has_page(data: Path, sha256: str) -> bool:
+    """Whether a body with this hash is there, and not emptied by a power cut."""
+    try:
+        return page_path(data, sha256).stat().st_size > 0
+    except OSError:
+        return False
+
+
 def store_page(data: Path, body: bytes) -> str:
     """Keep a body, unless it is there already, and return the sha256 of its bytes."""
     sha256 = hashlib.sha256(body).hexdigest()
     path = page_path(data, sha256)
-    if not path.is_file():
-        # A page that a power cut takes is asked for again.
-        with atomic_path(path, sync_folder=False) as temporary:
+    if not has_page(data, sha256):
+        # Waiting for the disk costs more than all else a page; one that a power cut takes is
+        # asked for again.
+        with atomic_path(path, synced=False) as temporary:
             temporary.write_bytes(gzip.compress(body, mtime=0))
     return sha256
 

@@ -21,7 +21,7 @@ from crawler.errors import UserError
 from crawler.items import Article, Work, work_to_dict
 from crawler.ledger import Entry, Ledger, State
 from crawler.pages import DEFAULT, ArticlePage, PageError, Selectors, WorkPage
-from crawler.pagestore import page_path
+from crawler.pagestore import has_page
 from crawler.urls import ARTICLE, canonical, may_follow, page_key
 
 if TYPE_CHECKING:
@@ -326,7 +326,7 @@ def conditions(data: Path, entry: Entry | None) -> dict[str, str]:
 def has_body(data: Path, entry: Entry) -> bool:
     """Whether the page store has the body of a page."""
     sha256 = entry.result.get("sha256")
-    return isinstance(sha256, str) and page_path(data, sha256).is_file()
+    return isinstance(sha256, str) and has_page(data, sha256)
 
 
 class CommitPipeline:

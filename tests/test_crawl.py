@@ -426,6 +426,12 @@ def test_stored_pages_are_read_again_without_a_request(replica: Replica, tmp_pat
     assert back.work_done == read.work_done
     assert (tmp_path / "works.jsonl").read_bytes() == works
     assert len(replica.requests) == asked
+    first, second, *_ = sorted((tmp_path / "pages").rglob("*.gz"))
+    first.write_bytes(b"")  # as a power cut may leave it
+    second.write_bytes(b"not what it was")
+    assert reparse(tmp_path, config).incomplete
+    assert finish(start(replica, tmp_path, WORKS))["work_done"] == 2
+    assert not reparse(tmp_path, config).incomplete
 
 
 def test_a_page_that_was_none_is_kept_and_read_when_the_parser_can(
