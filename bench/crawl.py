@@ -19,13 +19,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from bench import pages as parsing
 from bench.kills import ROOT, end_crawl, kill_crawls, start_crawl
 from bench.synthetic import Synthetic, seeds
 from demo.site import Request, serve
 
 REPEATS = 3  # of each of the two spiders, in turn
 LEAST = {"crawl_over_bare": 0.7}
-MOST = {"rerun_requests": 0, "memory_growth_mb": 50.0, "kill_problems": 0}
+MOST = {"rerun_requests": 0, "memory_growth_mb": 50.0, "kill_problems": 0} | parsing.LIMITS
 
 
 # ------------------------------------------------------------------------------------------------
@@ -177,6 +178,8 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="last line: the figures as JSON")
     given = parser.parse_args()
     result: dict[str, Any] = {"cores": os.cpu_count(), "machine": platform.platform()}
+    parsed = parsing.figures()
+    result |= {name: parsed[name] for name in parsing.LIMITS}
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         with served() as site:

@@ -8,6 +8,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +21,8 @@ from demo.site import Replica, serve
 ROOT = Path(__file__).parent.parent
 ARTIFACTS = ("works.jsonl", "articles.jsonl")
 A_RUN = 12  # pages between two kills, on average
-DELAY_S = 0.01  # between two pages, so that a kill finds the crawl at different work
+DELAYS_S = (0.0, 0.01)  # between two pages, in turn: a kill meets the crawl at different work
+AFTERWARDS_S = 0.03  # at most, from a page to the kill
 STARTUP_S = 2.0  # a kill in five falls within this time, whatever the crawl does then
 
 
@@ -33,6 +35,7 @@ class Survival:
     asked: int  # requests for pages, over all runs
     most_asked: int  # of one page
     temporary: int  # files under a name that is not final
+    orphans: int  # processes that outlived their crawl
     damaged: tuple[str, ...]  # stored pages whose bytes have another hash
     same_pages: bool  # the stored files are those of an undisturbed crawl, byte by byte
     same_artifacts: bool
@@ -48,6 +51,7 @@ class Survival:
                 self.asked > self.pages + 2 * self.kills
             ),
             f"{self.temporary} temporary files are left": self.temporary > 0,
+            f"{self.orphans} processes are left": self.orphans > 0,
             f"damaged pages: {self.damaged}": bool(self.damaged),
             "the stored pages are others": not self.same_pages,
             "works or articles are others": not self.same_artifacts,
@@ -90,15 +94,16 @@ def kill_crawls(folder: Path, *, kills: int, seed: int, articles: int = 5) -> Su
         end_crawl(start_crawl(replica.address, listed, folder / "calm"))
         before = len(replica.requests)
         met = 0
-        for _ in range(kills):
-            process = start_crawl(replica.address, listed, folder / "killed", delay_s=DELAY_S)
+        for number in range(kills):
+            delay_s = DELAYS_S[number % 2]
+            process = start_crawl(replica.address, listed, folder / "killed", delay_s=delay_s)
             wait_for_moment(chance, replica, process)
             met += process.poll() is None
             process.kill()
             process.communicate()
         end_crawl(start_crawl(replica.address, listed, folder / "killed"))
         asked = [request.path for request in replica.requests[before:]]
-    return _compare(folder, paths, asked, met)
+        return _compare(folder, paths, asked, kills=met, orphans=left_over(replica.address))
 
 
 def wait_for_moment(chance: random.Random, replica: Replica, crawl: subprocess.Popen[str]) -> None:
@@ -109,10 +114,21 @@ def wait_for_moment(chance: random.Random, replica: Replica, crawl: subprocess.P
     wanted = len(replica.requests) + chance.randint(1, 2 * A_RUN)
     while len(replica.requests) < wanted and crawl.poll() is None:
         time.sleep(0.002)
-    time.sleep(chance.uniform(0, 3 * DELAY_S))
+    time.sleep(chance.uniform(0, AFTERWARDS_S))
 
 
-def _compare(folder: Path, paths: Sequence[str], asked: Sequence[str], kills: int) -> Survival:
+def left_over(site: str) -> int:
+    """How many processes still run that a crawl of this site has begun, by their environment."""
+    found = 0
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        with suppress(OSError):  # it ended meanwhile, or is another user's
+            found += f"={site}/watch".encode() in path.read_bytes()
+    return found
+
+
+def _compare(
+    folder: Path, paths: Sequence[str], asked: Sequence[str], *, kills: int, orphans: int
+) -> Survival:
     calm, killed = folder / "calm", folder / "killed"
     counted = Counter(path for path in asked if path != "/robots.txt")
     stored = _stored(killed)
@@ -122,6 +138,7 @@ def _compare(folder: Path, paths: Sequence[str], asked: Sequence[str], kills: in
         asked=counted.total(),
         most_asked=max(counted.values()),
         temporary=len(list(killed.rglob(TEMPORARY_PREFIX + "*"))),
+        orphans=orphans,
         damaged=tuple(name for name in stored if not _is_whole(killed, name)),
         same_pages=stored == _stored(calm) and len(stored) == len(paths),
         same_artifacts=all(

@@ -111,7 +111,7 @@ def text_lines(root: etree._Element) -> list[str]:
     text = etree.tostring(root, encoding="unicode", with_tail=False)
     for found, put in BLANKS:
         text = text.replace(found, put)
-    text = UNSEEN.sub(lambda match: "\n" if match[1] else "", text)
+    text = UNSEEN.sub("", text)  # takes no room, so it ends no line
     text = TAG.sub("\n", INLINE_TAG.sub("", text))
     for found, put in ENTITIES:
         text = text.replace(found, put)

@@ -44,9 +44,12 @@ HEAD = 4096  # characters by which text is told from other bytes
 MAX_CONTROL = 0.02  # share of control characters in text
 CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
 TAG = re.compile(r"<[A-Za-z!]")
-LOST = r"\b(?:404|(?:not|cannot|could not|can't) (?:be )?found|no longer (?:exists|available))\b"
-LOST_HEADING = re.compile(rf"<(?:title|h1)\b[^<>]*>[^<>]{{0,200}}?{LOST}", re.IGNORECASE)
-LOST_TEXT = re.compile(LOST, re.IGNORECASE)
+LOST = r"\b(?:(?:not|cannot|could not|can't) (?:be )?found|no longer (?:exists|available))\b"
+CODE = r"(?:error )?404\b"  # at the head of a heading: further on it may be K. 404
+LOST_HEADING = re.compile(
+    rf"<(?:title|h1)\b[^<>]*>(?:\s*{CODE}|[^<>]{{0,200}}?{LOST})", re.IGNORECASE
+)
+LOST_TEXT = re.compile(rf"{LOST}|\b{CODE}", re.IGNORECASE)
 MAX_LOST = 2_000  # characters; a longer page that says "not found" speaks of something else
 
 
@@ -347,6 +350,8 @@ class CommitPipeline:
             spider.desk.bugs.append(error)
             spider.desk.queue.clear()
             raise
+        finally:
+            await spider.committed()
         return item
 
     def close_spider(self) -> None:

@@ -203,15 +203,16 @@ class _Server(socketserver.ThreadingTCPServer):
 
 def _bound(replica: Replica, tls: ssl.SSLContext | None) -> _Server:
     handler = type("Handler", (_Handler,), {"replica": replica})
-    server = type("Server", (_Server,), {"tls": tls})
     try:
-        return server((replica.host, replica.port), handler)
+        server = _Server((replica.host, replica.port), handler)
     except (OSError, OverflowError) as error:
         taken = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
         problem = "is taken" if taken else f"cannot be used ({error})"
         raise UserError(
             f"port {replica.port} on {replica.host} {problem}: give another with --port"
         ) from error
+    server.tls = tls
+    return server
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -266,7 +267,7 @@ class _Handler(BaseHTTPRequestHandler):
             "ETag": etag,
             "Last-Modified": CHANGED,
         }
-        headers = usual | answer.headers | content_range(status, span, len(answer.body))
+        headers = usual | dict(answer.headers) | content_range(status, span, len(answer.body))
         if not answer.announced:
             del headers["Content-Length"]
             headers["Connection"] = "close"

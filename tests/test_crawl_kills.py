@@ -8,8 +8,8 @@ import pytest
 from bench.kills import Survival, kill_crawls
 
 WELL = Survival(
-    kills=10, pages=100, asked=104, most_asked=2, temporary=0, damaged=(), same_pages=True,
-    same_artifacts=True,
+    kills=10, pages=100, asked=104, most_asked=2, temporary=0, orphans=0, damaged=(),
+    same_pages=True, same_artifacts=True,
 )  # fmt: skip
 
 
@@ -27,6 +27,7 @@ def test_ten_kills_lose_no_page_and_change_no_byte(tmp_path: Path) -> None:
         replace(WELL, most_asked=12),
         replace(WELL, asked=121),
         replace(WELL, temporary=1),
+        replace(WELL, orphans=1),
         replace(WELL, damaged=("pages/aa/aa.html.gz",)),
         replace(WELL, same_pages=False),
         replace(WELL, same_artifacts=False),

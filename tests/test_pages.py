@@ -190,7 +190,7 @@ def test_text_lines_break_at_blocks_only() -> None:
         "<div>a <b>b</b><i>c</i>\n d<!-- no -->e<br>f<p>g</p>h<script>no</script>i"
         "<table><tr><td>j</td><td>k</td></tr></table> l&nbsp;m </div>"
     )
-    assert text_lines(root) == ["a bc de", "f", "g", "h", "i", "j", "k", "l m"]
+    assert text_lines(root) == ["a bc de", "f", "g", "hi", "j", "k", "l m"]
 
 
 BROKEN = {

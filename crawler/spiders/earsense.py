@@ -1,7 +1,8 @@
 """EarsenseSpider: asks for one page after the other, and knows when to stop."""
 
+import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any, cast
 
 from scrapy import Request, Spider
@@ -30,27 +31,39 @@ class EarsenseSpider(Spider):
         self.site = site
         self._misses = 0
         self._refusals = 0
-        self._open = 0  # requests without an answer
+        self._in_hand = 0  # pages that were asked for and are not committed
+        self._moved = asyncio.Condition()
 
     async def start(self) -> AsyncIterator[Request]:
         """Yield the first request; every answer brings the next."""
-        for request in self._next():
+        if request := await self._next(in_hand=0):
             yield request
 
-    def _next(self) -> Iterator[Request]:
-        if page := self.desk.next():
-            url, headers = page
-            self._open += 1
-            yield Request(
-                url,
-                headers=dict(headers),
-                callback=self.parse,
-                errback=self.missed,
-                cb_kwargs={"url": url},
-                dont_filter=True,  # the desk names a page once, so no set of all has to be kept
-            )
+    async def _next(self, *, in_hand: int) -> Request | None:
+        """The next request, once no more than so many pages are in hand; None at the end."""
+        async with self._moved:
+            await self._moved.wait_for(lambda: self._in_hand <= in_hand)
+        page = self.desk.next()
+        if page is None:
+            return None
+        self._in_hand += 1
+        url, headers = page
+        return Request(
+            url,
+            headers=dict(headers),
+            callback=self.parse,
+            errback=self.missed,
+            cb_kwargs={"url": url},
+            dont_filter=True,  # the desk names a page once, so no set of all has to be kept
+        )
 
-    def parse(self, response: Response, url: str) -> Iterator[Fetched | Request]:
+    async def committed(self) -> None:
+        """Called by the pipeline when the desk is done with a page."""
+        async with self._moved:
+            self._in_hand -= 1
+            self._moved.notify_all()
+
+    async def parse(self, response: Response, url: str) -> AsyncIterator[Fetched | Request]:
         """Hand over a response; end the run when the site refuses us."""
         self._misses = 0
         refused = response.status in (*BLOCKED, *RATE_LIMITED)
@@ -61,21 +74,25 @@ class EarsenseSpider(Spider):
                 f"the site refuses us with {response.status}, {self._refusals} times in a row: "
                 "ask its owner before more"
             )
-        yield from self._hand_over(self._fetched(response, url), reason)
+        async for result in self._hand_over(self._fetched(response, url), reason):
+            yield result
 
-    def _hand_over(self, fetched: Fetched, reason: str | None) -> Iterator[Fetched | Request]:
+    async def _hand_over(
+        self, fetched: Fetched, reason: str | None
+    ) -> AsyncIterator[Fetched | Request]:
         """Give a page to the desk and ask for the next, or end the run for a reason.
 
-        The next is asked for while the desk works; without one, the page's own links may help.
+        The next is asked for while the desk works at this one, but not before the one before is
+        done: a kill costs no more than two pages. Without a next, this page's links may help.
         """
-        self._open -= 1
-        if not reason:
-            yield from self._next()
+        ahead = None if reason else await self._next(in_hand=1)
+        if ahead:
+            yield ahead
         yield fetched
         if reason:
             raise CloseSpider(reason)
-        if not self._open:
-            yield from self._next()
+        if ahead is None and (found := await self._next(in_hand=0)):
+            yield found
 
     def _fetched(self, response: Response, url: str) -> Fetched:
         final, elsewhere = None, None
@@ -95,7 +112,7 @@ class EarsenseSpider(Spider):
             message=elsewhere,
         )
 
-    def missed(self, failure: Failure) -> Iterator[Fetched | Request]:
+    async def missed(self, failure: Failure) -> AsyncIterator[Fetched | Request]:
         """Hand over the reason why a page has no response; end the run after a few in a row."""
         error = failure.value
         assert error is not None, "Scrapy gives its errbacks an error"
@@ -112,7 +129,8 @@ class EarsenseSpider(Spider):
             error_class=error_class,
             message=message,
         )
-        yield from self._hand_over(fetched, reason)
+        async for result in self._hand_over(fetched, reason):
+            yield result
 
 
 def header(response: Response, name: str) -> str:
