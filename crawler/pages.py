@@ -334,9 +334,9 @@ def _no_text(regions: Mapping[str, Lines], region: Lines | None) -> str:
 def _life(person: Person | None) -> dict[str, Any]:
     if person is None:
         return {}
-    years = (person.birth_year, person.death_year)
+    dates = f"{person.birth_year or ''}-{person.death_year or ''}"
     return {
-        "dates": years if any(years) else None,
+        "dates": None if dates == "-" else dates,
         "nationality": person.nationality,
         "born": person.born,
         "died": person.died,
