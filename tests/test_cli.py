@@ -130,7 +130,6 @@ def test_a_wrong_configuration_is_one_line(tmp_path: Path, toml: str, line: str)
         (("caption", "/no/file.webm", "--run", "/no/run"), "/no/"),
         (("evaluate", "--run", "/no/run"), "/no/run"),
         (("crawl",), "give --contact"),
-        (("crawl", "--site", "http://127.0.0.1:9"), "seed"),
     ],
 )
 def test_what_is_missing_is_told_in_one_line(
