@@ -23,8 +23,7 @@ class Reader:
     """
 
     def __init__(self, data: Path, video_url: str, selectors: Selectors, limit_s: float) -> None:
-        self._data = data
-        self._settings = video_url, selectors
+        self._settings = data.absolute(), video_url, selectors
         self._limit_s = limit_s
         self._process: subprocess.Popen[bytes] | None = None
         self._ready = False
@@ -43,16 +42,14 @@ class Reader:
         self._send(self._settings)
 
     def judge(self, fetched: Fetched) -> Outcome:
-        """Store the body of a page while it is read; the outcome is what the ledger is told."""
+        """What `judge` says of a page, or a failure when it says nothing in time."""
         if reason := failure(fetched):
             return failed(*reason, {"fetched_s": fetched.started_s})
         if self._process is None:
             self.start()
-        kept = known(fetched)
         try:
             self._wait_until_ready()
-            self._send((fetched.text, kept))
-            store_page(self._data, fetched.body)
+            self._send(fetched)
             answer = self._answer()
         except (EOFError, BrokenPipeError):
             assert self._process, "the process was started"
@@ -62,8 +59,8 @@ class Reader:
         if answer.result:
             return answer
         self.close()
-        store_page(self._data, fetched.body)
-        return replace(answer, result=kept)
+        store_page(self._settings[0], fetched.body)
+        return replace(answer, result=known(fetched))
 
     def _wait_until_ready(self) -> None:
         """The process's start is no part of a page's time; nothing else may be in the pipe."""
@@ -91,16 +88,22 @@ class Reader:
             self._process = None
 
 
+def judge(fetched: Fetched, data: Path, video_url: str, selectors: Selectors) -> Outcome:
+    """Store the body of a page and read it; the outcome is what the ledger is told."""
+    store_page(data, fetched.body)
+    return read_page(fetched.text, known(fetched), video_url, selectors)
+
+
 def main() -> None:
     """Answer pages from standard input until it ends."""
     settings: Any = pickle.load(sys.stdin.buffer)
     _reply(True)
     with contextlib.suppress(EOFError, BrokenPipeError):
         while True:
-            text, kept = pickle.load(sys.stdin.buffer)
+            fetched: Fetched = pickle.load(sys.stdin.buffer)
             answer: Outcome | Exception
             try:
-                answer = read_page(text, kept, *settings)
+                answer = judge(fetched, *settings)
             except Exception as error:  # noqa: BLE001 - raised again by the process that asked
                 answer = error
             _reply(answer)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
 
-from OpenSSL import SSL
+from OpenSSL import SSL, crypto
 from scrapy import Spider
 from scrapy.core.downloader.handlers.http11 import HTTP11DownloadHandler
 from scrapy.crawler import Crawler
@@ -216,7 +216,7 @@ def read_bundle(path: Path) -> list[Certificate]:
     try:
         pieces = path.read_bytes().split(end)[:-1]
         certificates = [Certificate.loadPEM(piece + end) for piece in pieces]
-    except (OSError, ValueError, SSL.Error) as error:
+    except (OSError, ValueError, crypto.Error) as error:
         raise UserError(f"crawl.ca_bundle {path} cannot be read: {error}") from error
     if not certificates:
         raise UserError(f"crawl.ca_bundle {path} holds no certificate: give a PEM file")
