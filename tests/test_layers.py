@@ -15,7 +15,7 @@ crawler.errors crawler.files crawler.items crawler.summary crawler.console crawl
 crawler.ledger crawler.options
 crawler.urls crawler.references crawler.grammar crawler.playlist crawler.pages crawler.pagestore
 crawler.pipelines crawler.reader crawler.accounting crawler.settings
-crawler.spiders.earsense crawler.crawl
+crawler.spiders.earsense crawler.crawl crawler.probe
 dataset.schema dataset.filters dataset.index dataset.captions dataset.pairing dataset.sources
 dataset.audio dataset.bounds dataset.fetch dataset.splits dataset.validate dataset.plots
 dataset.report dataset.export
