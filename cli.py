@@ -469,7 +469,7 @@ def probe(
         save_fixture(found, save)
     if common.as_json:
         typer.echo(json.dumps(found.to_dict()))
-    else:
+    elif found.fields:
         show_rows(found.url, found.rows())
         for remark in found.remarks:
             typer.echo(f"remark: {remark}")

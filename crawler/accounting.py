@@ -16,7 +16,7 @@ OWED = {  # field -> share of the work pages on which a full crawl has to find i
     "composer": 1.0,
     "title": 1.0,
     "movements": 0.9,
-    "recordings": 0.6,
+    "videos": 0.6,
     "notes": 0.6,
 }
 

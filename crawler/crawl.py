@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from crawler.accounting import account, write_stats
 from crawler.errors import UserError
 from crawler.files import sweep_temporary
-from crawler.items import Article, work_from_dict, write_lines
+from crawler.items import Article, read_works, work_from_dict, write_lines
 from crawler.ledger import LEDGER_NAME, Entry, Ledger, State, damaged
 from crawler.pages import DEFAULT, VIDEO_URL, Selectors, read_selectors
 from crawler.pagestore import load_page, page_path
@@ -37,6 +37,7 @@ from crawler.urls import canonical, is_loopback, page_key, same_site
 logger = logging.getLogger(__name__)
 
 MIN_DELAY_S = 5.0  # between two requests to a site that is not on this machine
+UNHURRIED_S = 1.0  # with this delay or more there is time to flush every page to the disk
 DAY_S = 86_400.0
 SEEDS = Path(__file__).parent.parent / "data" / "seeds" / "earsense_works.txt"
 
@@ -71,7 +72,9 @@ def crawl(data: Path, config: CrawlConfig, progress: Progress = silent) -> Summa
     """
     check(config)
     seeds, selectors = wanted_pages(config), chosen_selectors(config)
-    reader = Reader(data, config.video_url, selectors, config.page_timeout_s)
+    _refuse_imported(data)
+    synced = config.delay_s >= UNHURRIED_S
+    reader = Reader(data, config.video_url, selectors, config.page_timeout_s, synced=synced)
     with Ledger(data) as ledger, closing(reader):
         sweep_temporary(data)
         wanted = reached(data, ledger, seeds, config.site) if config.discover else seeds
@@ -105,11 +108,22 @@ def crawl(data: Path, config: CrawlConfig, progress: Progress = silent) -> Summa
         return _summary(data, ledger, desk.known, left, taken=desk.taken, said=said, full=full)
 
 
+def _refuse_imported(data: Path) -> None:
+    """UserError when works.jsonl holds works that no crawl brought: it would be written over."""
+    path = data / "works.jsonl"
+    works = read_works(path) if path.is_file() else []
+    if found := next((work.work_id for work in works if work.page_sha256 is None), None):
+        raise UserError(
+            f"{data} holds imported works, such as {found}: give another folder with --data"
+        )
+
+
 def reparse(data: Path, config: CrawlConfig, progress: Progress = silent) -> Summary:
     """Read every stored page again, with the parser and the selectors as they are now.
 
     No request is sent. The summary counts all pages that the folder knows.
     """
+    _refuse_imported(data)
     reader = Reader(data, config.video_url, chosen_selectors(config), config.page_timeout_s)
     with Ledger(data) as ledger, closing(reader):
         sweep_temporary(data)

@@ -23,14 +23,15 @@ def has_page(data: Path, sha256: str) -> bool:
         return False
 
 
-def store_page(data: Path, body: bytes) -> str:
-    """Keep a body, unless it is there already, and return the sha256 of its bytes."""
+def store_page(data: Path, body: bytes, *, synced: bool = True) -> str:
+    """Keep a body, unless it is there already, and return the sha256 of its bytes.
+
+    Not `synced`, a power cut may empty the file; the page is then asked for again.
+    """
     sha256 = hashlib.sha256(body).hexdigest()
     path = page_path(data, sha256)
     if not has_page(data, sha256):
-        # Waiting for the disk costs more than all else a page; one that a power cut takes is
-        # asked for again.
-        with atomic_path(path, synced=False) as temporary:
+        with atomic_path(path, synced=synced) as temporary:
             temporary.write_bytes(gzip.compress(body, mtime=0))
     return sha256
 

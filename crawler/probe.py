@@ -112,15 +112,16 @@ def probe_page(
 
 
 def save_fixture(found: Probe, folder: Path) -> None:
-    """Write page.html and work.json; UserError where the folder has another work's."""
-    if found.work is None:
-        raise UserError(f"{found.url} gives no work to save: {found.error}")
+    """Write page.html, and work.json where it is a work; UserError in another work's folder."""
     truth = folder / WORK_NAME
-    if truth.is_file() and slug(_origin(truth)) != found.work.work_id:
+    if truth.is_file() and slug(_origin(truth)) != slug(found.url):
         raise UserError(f"{folder} holds another work: give a folder of its own with --save")
-    folder.mkdir(parents=True, exist_ok=True)
-    write_atomic(folder / PAGE_NAME, found.html.encode("utf-8", "replace"))
-    write_atomic(truth, work_json(found.work).encode())
+    try:
+        write_atomic(folder / PAGE_NAME, found.html.encode("utf-8", "replace"))
+        if found.work:
+            write_atomic(truth, work_json(found.work).encode())
+    except OSError as error:
+        raise UserError(f"cannot write to {folder}: {error}") from error
 
 
 def work_json(work: Work) -> str:

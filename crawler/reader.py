@@ -22,8 +22,16 @@ class Reader:
     A page that takes longer than `limit_s`, or that ends the process, fails alone.
     """
 
-    def __init__(self, data: Path, video_url: str, selectors: Selectors, limit_s: float) -> None:
-        self._settings = data.absolute(), video_url, selectors
+    def __init__(
+        self,
+        data: Path,
+        video_url: str,
+        selectors: Selectors,
+        limit_s: float,
+        *,
+        synced: bool = True,
+    ) -> None:
+        self._settings = data.absolute(), video_url, selectors, synced
         self._limit_s = limit_s
         self._process: subprocess.Popen[bytes] | None = None
         self._ready = False
@@ -88,9 +96,11 @@ class Reader:
             self._process = None
 
 
-def judge(fetched: Fetched, data: Path, video_url: str, selectors: Selectors) -> Outcome:
+def judge(
+    fetched: Fetched, data: Path, video_url: str, selectors: Selectors, synced: bool
+) -> Outcome:
     """Store the body of a page and read it; the outcome is what the ledger is told."""
-    store_page(data, fetched.body)
+    store_page(data, fetched.body, synced=synced)
     return read_page(fetched.text, known(fetched), video_url, selectors)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from crawler.accounting import Account, account, write_stats
 from crawler.ledger import Entry, State
 
-FULL = dict.fromkeys(("composer", "title", "movements", "recordings", "notes"), "selector")
+FULL = dict.fromkeys(("composer", "title", "movements", "videos", "notes"), "selector")
 
 
 def work(item: str, **coverage: str | None) -> Entry:
@@ -49,7 +49,7 @@ def test_coverage_counts_fields_by_method_over_all_work_pages() -> None:
 
 def test_a_threshold_is_met_exactly_and_missed_by_one() -> None:
     met = [work(f"{n}", movements="text" if n < 9 else None) for n in range(10)]
-    met = [*met[:6], *(work(f"x{n}", notes=None, recordings=None) for n in range(4))]
+    met = [*met[:6], *(work(f"x{n}", notes=None, videos=None) for n in range(4))]
     assert account(met, 10).findings() == []
     missed = [*met[:5], work("y", notes=None), *met[6:]]
     (finding,) = account(missed, 10).findings()

@@ -140,7 +140,7 @@ def test_every_bad_page_ends_in_its_class_in_one_crawl(site: Site) -> None:
         for fault, slug in bad.items():
             faults[f"/chamber-music/{slug}/"] = fault.format(other=other.address)
         faults["/chamber-music/Bad-Twin/"] = "html"
-        first = site.crawl(seeds, page_timeout_s=1.5)
+        first = site.crawl(seeds, page_timeout_s=3.0)
         assert other.requests == []
     found = site.classes()
     told = {fault: found[slug] or PARSED for fault, slug in bad.items()}

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from itertools import pairwise
@@ -27,6 +27,7 @@ from crawler.pages import DEFAULT, WorkPage
 from crawler.pagestore import load_page
 from crawler.pipelines import Fetched, status_class
 from crawler.reader import Reader
+from crawler.summary import Summary
 from demo.site import Replica, serve
 
 ROOT = Path(__file__).parent.parent
@@ -313,6 +314,17 @@ def test_a_busy_folder_and_one_that_is_not_writable_are_named(tmp_path: Path) ->
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="file/data"):
         crawl(tmp_path / "file" / "data", LIVE)
+
+
+@pytest.mark.parametrize("stage", [crawl, reparse])
+def test_imported_works_are_not_written_over(
+    tmp_path: Path, stage: Callable[[Path, CrawlConfig], Summary]
+) -> None:
+    imported = (FIXTURE / "works.jsonl").read_bytes()
+    (tmp_path / "works.jsonl").write_bytes(imported)
+    with pytest.raises(UserError, match=f"{tmp_path} holds imported works, such as {WORKS[0]}"):
+        stage(tmp_path, CrawlConfig(site="http://127.0.0.1:9"))
+    assert (tmp_path / "works.jsonl").read_bytes() == imported
 
 
 def test_a_page_whose_body_is_gone_is_asked_for_again(replica: Replica, tmp_path: Path) -> None:

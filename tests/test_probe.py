@@ -64,15 +64,16 @@ def test_a_saved_probe_is_a_fixture(tmp_path: Path) -> None:
         save_fixture(probe(str(other / "lists.html")), folder)
 
 
-def test_a_page_that_is_none_says_what_was_tried_and_is_not_saved(tmp_path: Path) -> None:
+def test_a_page_that_is_none_says_what_was_tried_and_is_saved_alone(tmp_path: Path) -> None:
     found = probe_page("<h1>Back soon</h1>", "/chamber-music/x/")
     assert found.work is None and found.error and "no composer" in found.error
     row = next(row for row in found.rows() if row["field"] == "composer")
     assert row["method"] == "not found" and "selector 'header.composer': no element" in row["tried"]
     assert "no line that could be the title" in row["tried"]
     assert probe_page("", "/chamber-music/x/").to_dict() == {"work": None, "coverage": {}}
-    with pytest.raises(UserError, match="no work to save"):
-        save_fixture(found, tmp_path)
+    save_fixture(found, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["page.html"]
+    assert (tmp_path / "page.html").read_text(encoding="utf-8") == "<h1>Back soon</h1>"
 
 
 def test_what_does_not_fit_together_is_remarked() -> None:
