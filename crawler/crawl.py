@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,7 +18,7 @@ from urllib.parse import urlsplit
 from crawler.accounting import account, write_stats
 from crawler.errors import UserError
 from crawler.files import sweep_temporary
-from crawler.items import Article, read_works, work_from_dict, write_lines
+from crawler.items import Article, work_from_dict, write_lines
 from crawler.ledger import LEDGER_NAME, Entry, Ledger, State, damaged
 from crawler.pages import DEFAULT, VIDEO_URL, Selectors, read_selectors
 from crawler.pagestore import load_page, page_path
@@ -110,11 +111,15 @@ def crawl(data: Path, config: CrawlConfig, progress: Progress = silent) -> Summa
 
 def _refuse_imported(data: Path) -> None:
     """UserError when works.jsonl holds works that no crawl brought: it would be written over."""
-    path = data / "works.jsonl"
-    works = read_works(path) if path.is_file() else []
-    if found := next((work.work_id for work in works if work.page_sha256 is None), None):
+    try:
+        with (data / "works.jsonl").open(encoding="utf-8") as lines:
+            first = json.loads(next(islice(lines, 1, None), "{}"))  # the others are of its kind
+    except (OSError, ValueError):  # none, or damaged: written anew
+        return
+    if "page_sha256" in first and first["page_sha256"] is None:
         raise UserError(
-            f"{data} holds imported works, such as {found}: give another folder with --data"
+            f"{data} holds imported works, such as {first['work_id']}: "
+            "give another folder with --data"
         )
 
 
@@ -388,7 +393,7 @@ def write_artifacts(data: Path, ledger: Ledger) -> None:
             items[kind].setdefault(row[f"{kind}_id"], entry.item)
     for kind, name in (("work", "works"), ("article", "articles")):
         keys = [key for _, key in sorted(items[kind].items())]
-        rows = (_content(data, ledger.entries(STAGE, key)[key])[1] for key in keys)
+        rows = (ledger.entries(STAGE, key)[key].result[kind] for key in keys)
         write_lines(data / f"{name}.jsonl", name, len(keys), rows)
 
 

@@ -25,7 +25,7 @@ def test_ten_kills_lose_no_page_and_change_no_byte(tmp_path: Path) -> None:
     "broken",
     [
         replace(WELL, most_asked=12),
-        replace(WELL, asked=121),
+        replace(WELL, asked=141),
         replace(WELL, temporary=1),
         replace(WELL, orphans=1),
         replace(WELL, damaged=("pages/aa/aa.html.gz",)),

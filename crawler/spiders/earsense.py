@@ -17,6 +17,7 @@ from crawler.urls import canonical
 
 MAX_MISSES = 3  # pages in a row without an answer, after which the site counts as unreachable
 MAX_REFUSALS = 3  # answers in a row that say: not you, or not now
+AHEAD = 3  # pages at most that wait for the desk while the next is asked for
 MISSED = ("network", "timeout")
 
 
@@ -82,10 +83,11 @@ class EarsenseSpider(Spider):
     ) -> AsyncIterator[Fetched | Request]:
         """Give a page to the desk and ask for the next, or end the run for a reason.
 
-        The next is asked for while the desk works at this one, but not before the one before is
-        done: a kill costs no more than two pages. Without a next, this page's links may help.
+        The next is asked for while the desk works at this one, once no more than AHEAD are in
+        hand: a kill costs no more pages than that and one. Without a next, this page's links
+        may help.
         """
-        ahead = None if reason else await self._next(in_hand=1)
+        ahead = None if reason else await self._next(in_hand=AHEAD)
         if ahead:
             yield ahead
         yield fetched
