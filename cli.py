@@ -200,7 +200,11 @@ def crawl(
         list[str] | None, typer.Option(help="One slug or address; may be repeated.")
     ] = None,
     discover: Annotated[
-        bool | None, typer.Option("--discover", help="Also what the visited pages link to.")
+        bool | None,
+        typer.Option(
+            "--discover",
+            help="Also what the visited pages link to, up to --max-pages or 2,000 more a run.",
+        ),
     ] = None,
     max_pages: Annotated[int | None, typer.Option(help="Pages asked for in this run.")] = None,
     refresh_after: Annotated[
@@ -232,7 +236,17 @@ def crawl(
         ca_bundle=ca_bundle,
         selectors=selectors,
     )
-    perform(common, "crawl", stage.reparse if reparse else stage.crawl, common.data, config)
+    useless = {
+        "--seeds": seeds, "--address": address, "--discover": discover,
+        "--max-pages": max_pages, "--refresh-after": refresh_after,
+    }  # fmt: skip
+    if reparse and (given := [flag for flag, value in useless.items() if value]):
+        raise UserError(f"--reparse asks for no page, so {', '.join(given)} means nothing with it")
+    try:
+        perform(common, "crawl", stage.reparse if reparse else stage.crawl, common.data, config)
+    except KeyboardInterrupt:  # before or after Scrapy, which finishes the page in hand
+        typer.echo("earscribe: crawl was stopped: run the same command again", err=True)
+        raise typer.Exit(INCOMPLETE) from None
 
 
 @command(None, "earscribe import released music-text-data", group=imports)

@@ -19,6 +19,7 @@ OWED = {  # field -> share of the work pages on which a full crawl has to find i
     "videos": 0.6,
     "notes": 0.6,
 }
+READ_OWED = 0.9  # share of the pages that are not gone which a full crawl has to read
 
 
 @dataclass
@@ -61,10 +62,13 @@ class Account:
         }
 
     def findings(self) -> list[str]:
-        """A line for every field that was found too seldom, and one where nothing was a work."""
+        """A line where too few pages were read, and one for every field found too seldom."""
         if not self.work_pages:
             return ["no page was read as a work"]
-        return [
+        there = self.pages - self.ends["gone"]
+        read = self.ends["parsed"] + self.ends["no_prose"]
+        few = f"{read} of {there} pages were read ({read / max(there, 1):.1%}), {READ_OWED:.0%}"
+        return [f"{few} are expected"] * (read < READ_OWED * there) + [
             f"{row['field']} on {row['found']} of {row['of']} work pages "
             f"({row['share']:.1%}), {row['owed']:.0%} are expected: see `earscribe probe`"
             for row in self.coverage()

@@ -3,10 +3,11 @@
 import json
 import logging
 import math
+import re
 import signal
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
@@ -19,18 +20,17 @@ from crawler.accounting import account, write_stats
 from crawler.errors import UserError
 from crawler.files import sweep_temporary
 from crawler.items import Article, work_from_dict, write_lines
+from crawler.holdings import (
+    check_entry,
+    known_bodies,
+    missing_pages,
+    reached,
+    refuse_odd_files,
+    stored_page,
+)
 from crawler.ledger import LEDGER_NAME, Entry, Ledger, State, damaged
 from crawler.pages import DEFAULT, VIDEO_URL, Selectors, read_selectors
-from crawler.pagestore import load_page, page_path
-from crawler.pipelines import (
-    STAGE,
-    TRANSIENT,
-    Desk,
-    Fetched,
-    Outcome,
-    has_body,
-    links,
-)
+from crawler.pipelines import NOT_REFRESHED, STAGE, Desk, Fetched, Outcome
 from crawler.reader import Reader
 from crawler.summary import Progress, Summary, silent
 from crawler.urls import canonical, is_loopback, page_key, same_site
@@ -40,6 +40,7 @@ logger = logging.getLogger(__name__)
 MIN_DELAY_S = 5.0  # between two requests to a site that is not on this machine
 UNHURRIED_S = 1.0  # with this delay or more there is time to flush every page to the disk
 DAY_S = 86_400.0
+DISCOVERED = 2_000  # pages beyond the seeds that a run with `discover` asks for, without max_pages
 SEEDS = Path(__file__).parent.parent / "data" / "seeds" / "earsense_works.txt"
 
 
@@ -51,7 +52,7 @@ class CrawlConfig:
     seeds: tuple[str, ...] = ()  # slugs or addresses; with no seeds_file either: the known works
     seeds_file: Path | None = None  # one a line; # begins a comment
     discover: bool = False  # also the works and articles that visited pages link to
-    max_pages: int | None = None  # asked for in one run; None = all
+    max_pages: int | None = None  # asked for in one run; None = all seeds, and DISCOVERED more
     refresh_after_days: float | None = None  # ask again for older pages; None = never
     delay_s: float = MIN_DELAY_S
     page_timeout_s: float = 60.0  # of one request, its body included
@@ -73,11 +74,12 @@ def crawl(data: Path, config: CrawlConfig, progress: Progress = silent) -> Summa
     """
     check(config)
     seeds, selectors = wanted_pages(config), chosen_selectors(config)
-    _refuse_imported(data)
+    _check_folder(data)
     synced = config.delay_s >= UNHURRIED_S
     reader = Reader(data, config.video_url, selectors, config.page_timeout_s, synced=synced)
     with Ledger(data) as ledger, closing(reader):
         sweep_temporary(data)
+        bodies = known_bodies(data, ledger, config.site)
         wanted = reached(data, ledger, seeds, config.site) if config.discover else seeds
         days = config.refresh_after_days
         oldest_s = 0.0 if days is None else time.time() - days * DAY_S
@@ -88,37 +90,38 @@ def crawl(data: Path, config: CrawlConfig, progress: Progress = silent) -> Summa
             ledger,
             judge=reader.judge,
             site=config.site if config.discover else None,
-            max_pages=config.max_pages,
+            max_pages=config.max_pages or sum(key in seeds for key in missing) + DISCOVERED,
             progress=lambda taken: progress(before + taken, len(desk.known)),
         )
         desk.known.update(wanted)
         desk.queue.extend(wanted[key] for key in missing)
-        desk.bodies.update(known_bodies(ledger))
+        desk.bodies.update(bodies)
         stopped = None
         if missing:
             reader.start()
             stopped = _run(desk, config)
-        write_artifacts(data, ledger)
+        said = write_artifacts(data, ledger)
         if desk.bugs:
             raise desk.bugs[0]
         left = missing_pages(data, ledger, sorted(desk.known), oldest_s)
         full = not config.seeds and config.seeds_file is None
-        said = {"stopped": stopped} if stopped else {}
+        said |= {"stopped": stopped} if stopped else {}
         if full:
             said["seeds"] = f"the {len(seeds)} works of {SEEDS.name}"
         return _summary(data, ledger, desk.known, left, taken=desk.taken, said=said, full=full)
 
 
-def _refuse_imported(data: Path) -> None:
+def _check_folder(data: Path) -> None:
     """UserError when works.jsonl holds works that no crawl brought: it would be written over."""
+    refuse_odd_files(data)
     try:
         with (data / "works.jsonl").open(encoding="utf-8") as lines:
             first = json.loads(next(islice(lines, 1, None), "{}"))  # the others are of its kind
     except (OSError, ValueError):  # none, or damaged: written anew
         return
-    if "page_sha256" in first and first["page_sha256"] is None:
+    if isinstance(first, dict) and first.get("page_sha256", "") is None:
         raise UserError(
-            f"{data} holds imported works, such as {first['work_id']}: "
+            f"{data} holds imported works, such as {first.get('work_id')}: "
             "give another folder with --data"
         )
 
@@ -126,44 +129,34 @@ def _refuse_imported(data: Path) -> None:
 def reparse(data: Path, config: CrawlConfig, progress: Progress = silent) -> Summary:
     """Read every stored page again, with the parser and the selectors as they are now.
 
-    No request is sent. The summary counts all pages that the folder knows.
+    No request is sent. The summary counts all pages that the folder knows. A page that was read
+    keeps what it gave when the parser now fails on it. UserError when nothing was crawled.
     """
-    _refuse_imported(data)
+    _check_folder(data)
+    if not (data / LEDGER_NAME).is_file():
+        raise UserError(f"{data} has no stored pages: crawl first, without --reparse")
     reader = Reader(data, config.video_url, chosen_selectors(config), config.page_timeout_s)
     with Ledger(data) as ledger, closing(reader):
         sweep_temporary(data)
-        keys = [entry.item for entry in ledger.walk(STAGE)]
-        changed = 0
+        keys = []
+        for entry in ledger.walk(STAGE):
+            check_entry(data, entry)
+            keys.append(entry.item)
+        changed = kept = 0
         for done, key in enumerate(keys, start=1):
             entry = ledger.entry(STAGE, key)
             if entry and entry.error_class != "placeholder" and (page := stored_page(data, entry)):
-                changed += _read_again(ledger, entry, reader.judge(page))
+                outcome = reader.judge(page)
+                if entry.state is State.OK and outcome.error_class in ("timeout", "parser"):
+                    logger.warning("%s: %s, so what it gave is kept", entry.item, outcome.message)
+                    kept += 1
+                else:
+                    changed += _read_again(ledger, entry, outcome)
             progress(done, len(keys))
-        write_artifacts(data, ledger)
+        said = write_artifacts(data, ledger) | ({"not read again": kept} if kept else {})
         left = missing_pages(data, ledger, keys, 0.0)
-        return _summary(data, ledger, keys, left, taken=changed, said={}, full=False)
-
-
-def stored_page(data: Path, entry: Entry) -> Fetched | None:
-    """A page of the store as it was fetched, None when it has no body there.
-
-    A damaged body is removed, so that the next crawl asks for the page again.
-    """
-    if not has_body(data, entry):
-        return None
-    try:
-        body = load_page(data, entry.result["sha256"])
-    except UserError as error:
-        logger.warning("%s: crawl again to fetch it", error)
-        page_path(data, entry.result["sha256"]).unlink()
-        return None
-    return Fetched(
-        url=entry.result["url"],
-        started_s=entry.result.get("fetched_s", entry.updated_s),
-        status=200,
-        headers=entry.result.get("headers", {}),
-        body=body,
-    )
+        full = set(wanted_pages(replace(config, seeds=(), seeds_file=None))) <= set(keys)
+        return _summary(data, ledger, keys, left, taken=changed, said=said, full=full)
 
 
 def _read_again(ledger: Ledger, entry: Entry, outcome: Outcome) -> bool:
@@ -207,6 +200,7 @@ class _OnePage:
         self._queue = deque([(url, dict[str, str]())])
         self.fetched: Fetched | None = None
         self.queue = self._queue
+        self.max_pages = 1
         self.bugs: list[Exception] = []
 
     def next(self) -> tuple[str, Mapping[str, str]] | None:
@@ -236,6 +230,10 @@ def check(config: CrawlConfig) -> None:
         )
     if config.max_pages is not None and config.max_pages < 1:
         raise UserError(f"crawl.max_pages {config.max_pages} is below 1")
+    for name in ("contact", "user_agent"):
+        text = getattr(config, name) or ""
+        if not (text.isascii() and text.isprintable()):
+            raise UserError(f"crawl.{name} {text!r} cannot be sent: give ASCII letters and signs")
     if is_loopback(config.site):
         return
     if not config.contact:
@@ -266,70 +264,28 @@ def chosen_selectors(config: CrawlConfig) -> Selectors:
 
 def wanted_pages(config: CrawlConfig) -> dict[str, str]:
     """Key in the ledger -> canonical address of every seed, each once, in their order."""
-    seeds = [*config.seeds, *_lines(config.seeds_file)]
-    if config.seeds_file and not seeds:
+    wanted = {page_key(seed): canonical(seed, config.site) for seed in config.seeds}
+    if config.seeds_file or not wanted:
+        for place, seed in _lines(config.seeds_file or SEEDS):
+            try:
+                wanted.setdefault(page_key(seed), canonical(seed, config.site))
+            except UserError as error:
+                raise UserError(f"{place}: {error}") from error
+    if not wanted:
         raise UserError(
             f"the seeds file {config.seeds_file} names no page: a slug or address a line"
         )
-    seeds = seeds or _lines(SEEDS)
-    return {page_key(seed): canonical(seed, config.site) for seed in seeds}
+    return wanted
 
 
-def _lines(path: Path | None) -> list[str]:
-    if path is None:
-        return []
+def _lines(path: Path) -> list[tuple[str, str]]:
+    """(file and line, seed) of every line with a seed."""
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"cannot read the seeds file {path}: {error}") from error
-    seeds = (line.strip() for line in lines)
-    return [seed for seed in seeds if seed and not seed.startswith("#")]
-
-
-def reached(data: Path, ledger: Ledger, seeds: Mapping[str, str], site: str) -> dict[str, str]:
-    """The seeds and every page that the stored pages lead to from them; no request is sent."""
-    found, queue = dict(seeds), deque(seeds)
-    while queue:
-        entry = ledger.entry(STAGE, queue.popleft())
-        if entry is None or entry.state is not State.OK:
-            continue
-        for url in stored_links(data, entry, site):
-            if (key := page_key(url)) not in found:
-                found[key] = canonical(url, site)
-                queue.append(key)
-    return found
-
-
-def stored_links(data: Path, entry: Entry, site: str) -> list[str]:
-    """The links of a page as the ledger has them, else from its stored body."""
-    if "links" in entry.result:
-        return list(entry.result["links"])
-    page = stored_page(data, entry)
-    return links(page.text, page.url, site) if page else []
-
-
-def missing_pages(data: Path, ledger: Ledger, keys: Iterable[str], oldest_s: float) -> list[str]:
-    """Which of these pages have to be asked for (again), in their order; see `is_missing`."""
-    done = {entry.item for entry in ledger.walk(STAGE) if not is_missing(data, entry, oldest_s)}
-    return [key for key in keys if key not in done]
-
-
-def is_missing(data: Path, entry: Entry | None, oldest_s: float = 0.0) -> bool:
-    """Whether a page has to be asked for (again): no end yet, its body lost, or it is too old."""
-    if entry is None or entry.state is State.PENDING:
-        return True
-    if "sha256" in entry.result and not has_body(data, entry):
-        return True
-    if entry.result.get("fetched_s", entry.updated_s) < oldest_s:
-        return True
-    return entry.state is State.FAILED and entry.error_class in TRANSIENT
-
-
-def known_bodies(ledger: Ledger) -> Iterator[tuple[str, str]]:
-    """(sha256 of its body, key of the page where it was found) of every page with content."""
-    for entry in ledger.walk(STAGE):
-        if "sha256" in entry.result and entry.error_class in (None, "not_work_page", "placeholder"):
-            yield entry.result["sha256"], page_key(entry.result["url"])
+    seeds = [re.split(r"(?:^|\s)#", line)[0].strip() for line in lines]
+    return [(f"{path} line {number}", seed) for number, seed in enumerate(seeds, 1) if seed]
 
 
 def _run(desk: Desk | _OnePage, config: CrawlConfig) -> str | None:
@@ -353,8 +309,16 @@ def _run(desk: Desk | _OnePage, config: CrawlConfig) -> str | None:
         ca_bundle=config.ca_bundle,
         throttle=not is_loopback(config.site),
     )
+
+    class Process(AsyncCrawlerProcess):
+        """Scrapy's process, which says that a first Ctrl-C was heard."""
+
+        @staticmethod
+        def _log_shutdown(signum: int) -> None:
+            logger.warning("stopping after the page in hand; Ctrl-C again to stop now")
+
     with settings.quiet():
-        process = AsyncCrawlerProcess(polite)
+        process = Process(polite)
     crawler = process.create_crawler(EarsenseSpider)
     with _signals_restored():
         task = process.crawl(crawler, desk=desk, site=config.site)
@@ -363,7 +327,7 @@ def _run(desk: Desk | _OnePage, config: CrawlConfig) -> str | None:
         task.result()
     reason = crawler.stats.get_value("finish_reason") if crawler.stats else None
     if reason == "finished":
-        return f"max_pages {config.max_pages} reached" if desk.queue else None
+        return f"max_pages {desk.max_pages} reached" if desk.queue else None
     return str(reason or "interrupted")
 
 
@@ -381,20 +345,33 @@ def _signals_restored() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def write_artifacts(data: Path, ledger: Ledger) -> None:
+def write_artifacts(data: Path, ledger: Ledger) -> dict[str, Any]:
     """Write works.jsonl and articles.jsonl from the ledger: same entries, same bytes.
 
-    A page that two addresses lead to is one work. One page at a time is in memory.
+    A page that two addresses lead to, or that both show, is one work. One page at a time is in
+    memory. Returns what is worth saying of the pages: how many are no work of their own, and how
+    many stayed as they were when they were asked for again.
     """
     items: dict[str, dict[str, str]] = {"work": {}, "article": {}}  # id -> key of its entry
+    shown: set[str] = set()  # sha256 of the works' pages
+    said: Counter[str] = Counter()
     for entry in ledger.walk(STAGE):
-        if entry.state is State.OK:
-            kind, row = _content(data, entry)
-            items[kind].setdefault(row[f"{kind}_id"], entry.item)
+        if entry.state is not State.OK:
+            continue
+        kind, row = _content(data, entry)
+        said["not refreshed"] += (entry.message or "").startswith(NOT_REFRESHED)
+        sha256 = row.get("page_sha256")
+        if row[f"{kind}_id"] in items[kind] or sha256 in shown:
+            said["other addresses of a work"] += kind == "work"
+            continue
+        items[kind][row[f"{kind}_id"]] = entry.item
+        if kind == "work" and sha256:
+            shown.add(sha256)
     for kind, name in (("work", "works"), ("article", "articles")):
         keys = [key for _, key in sorted(items[kind].items())]
         rows = (ledger.entries(STAGE, key)[key].result[kind] for key in keys)
         write_lines(data / f"{name}.jsonl", name, len(keys), rows)
+    return dict(+said)
 
 
 def _content(data: Path, entry: Entry) -> tuple[str, Mapping[str, Any]]:
@@ -415,7 +392,7 @@ def _summary(
     left: Sequence[str],
     *,
     taken: int,
-    said: Mapping[str, str],
+    said: Mapping[str, Any],
     full: bool,
 ) -> Summary:
     """Count how `keys` ended and write crawl-stats.json; `left` are those to ask for again."""

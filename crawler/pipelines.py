@@ -21,7 +21,7 @@ from crawler.errors import UserError
 from crawler.items import Article, Work, work_to_dict
 from crawler.ledger import Entry, Ledger, State
 from crawler.pages import DEFAULT, ArticlePage, PageError, Selectors, WorkPage
-from crawler.pagestore import has_page
+from crawler.pagestore import has_page, load_page, page_path
 from crawler.urls import ARTICLE, canonical, may_follow, page_key
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ TRANSIENT = frozenset(
     | {"tls", "tls_chain_incomplete"}
 )
 GONE, BLOCKED, RATE_LIMITED = (404, 410), (401, 403, 451), (429,)
+TOO_SLOW = (408, 425)  # the site was not ready for us: it may be the next time
+NOT_REFRESHED = "not refreshed: "  # what the message of a page begins with that stayed as it was
 NOT_MODIFIED = 304
 KEPT = ("url", "sha256", "headers", "fetched_s")  # of a page, whatever it was read as
 KEPT_HEADERS = (
@@ -65,6 +67,7 @@ class Fetched:
     body: bytes = b""
     error_class: str | None = None
     message: str | None = None
+    passing: bool = False  # the reason may pass, whatever its class: a temporary redirect
 
     @property
     def text(self) -> str:
@@ -105,7 +108,9 @@ def status_class(status: int) -> str | None:
     """The error class of an HTTP status, None for 200."""
     if status == 200:
         return None
-    named = {"gone": GONE, "blocked": BLOCKED, "rate_limited": RATE_LIMITED}
+    named = {
+        "gone": GONE, "blocked": BLOCKED, "rate_limited": RATE_LIMITED, "network": TOO_SLOW
+    }  # fmt: skip
     known = next((name for name, statuses in named.items() if status in statuses), None)
     return known or ("server_error" if status >= 500 else "http_error")
 
@@ -195,9 +200,16 @@ def links(text: str, url: str, site: str) -> list[str]:
     Those with a query are variants of a page and are left out.
     """
     hrefs = Selector(text=text).css("a::attr(href)").getall()
-    found = [urljoin(url, href.strip()) for href in hrefs]
+    found = [_joined(url, href.strip()) for href in hrefs]
     pages = dict.fromkeys(canonical(link, site) for link in found if may_follow(link, site))
     return [page for page in pages if page != url]
+
+
+def _joined(url: str, href: str) -> str:
+    try:
+        return urljoin(url, href)
+    except ValueError:  # no address at all, like http://[x
+        return ""
 
 
 class Desk:
@@ -253,18 +265,23 @@ class Desk:
         if fetched.status == NOT_MODIFIED and before and "sha256" in before.result:
             return again(before, fetched.started_s)
         outcome = self.judge(fetched)
-        if before and before.state is State.OK and outcome.error_class in TRANSIENT:
-            why = f"not refreshed: {outcome.error_class}: {outcome.message}"
-            return Outcome(state=State.OK, message=why, result=before.result)
         if outcome.state is State.OK or outcome.error_class == "not_work_page":
             outcome = self._alone(key, outcome)
+        if before and before.state is State.OK and outcome.error_class not in (None, "gone"):
+            why = f"{NOT_REFRESHED}{outcome.error_class}: {outcome.message}"
+            return Outcome(state=State.OK, message=why, result=before.result)
         if outcome.state is State.OK and self.site:
             followed = {**outcome.result, "links": self._follow(fetched)}
             outcome = replace(outcome, result=followed)
         return outcome
 
     def _alone(self, key: str, outcome: Outcome) -> Outcome:
-        """The outcome, unless another page has the same body: then neither is what it claims."""
+        """The outcome, unless another page has the same body: then neither is what it claims.
+
+        A body that is read as a work is that work, however many addresses lead to it.
+        """
+        if outcome.result.get("kind") == "work":
+            return outcome
         own = page_key(outcome.result["url"])
         sha256 = outcome.result["sha256"]
         other = self.bodies.setdefault(sha256, own)
@@ -309,18 +326,39 @@ def again(before: Entry, fetched_s: float) -> Outcome:
     return Outcome(
         state=before.state,
         error_class=before.error_class,
-        message=before.message,
+        message=None if before.state is State.OK else before.message,
         result={**before.result, "fetched_s": fetched_s},
     )
 
 
 def conditions(data: Path, entry: Entry | None) -> dict[str, str]:
     """The headers by which a site answers 304 when its page is the stored one."""
-    if entry is None or not has_body(data, entry) or entry.error_class in TRANSIENT:
+    if entry is None or is_passing(entry) or body_of(data, entry) is None:
         return {}
     headers = entry.result.get("headers", {})
     names = {"If-None-Match": "ETag", "If-Modified-Since": "Last-Modified"}
     return {name: headers[kept] for name, kept in names.items() if headers.get(kept)}
+
+
+def is_passing(entry: Entry) -> bool:
+    """Whether a page failed for a reason that may pass."""
+    passing = entry.error_class in TRANSIENT or bool(entry.result.get("passing"))
+    return entry.state is State.FAILED and passing
+
+
+def body_of(data: Path, entry: Entry) -> bytes | None:
+    """The stored body of a page, None when there is none.
+
+    A damaged body is removed, so that the page is asked for again.
+    """
+    if not has_body(data, entry):
+        return None
+    try:
+        return load_page(data, entry.result["sha256"])
+    except UserError as error:
+        logger.warning("%s: crawl again to fetch it", error)
+        page_path(data, entry.result["sha256"]).unlink()
+        return None
 
 
 def has_body(data: Path, entry: Entry) -> bool:

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parent.parent  # where `python -m crawler.reader` finds th
 class Reader:
     """Reads pages in another process, one at a time; the process ends with ours, however.
 
-    A page that takes longer than `limit_s`, or that ends the process, fails alone.
+    A page that takes longer than `limit_s`, or that ends the process twice, fails alone.
     """
 
     def __init__(
@@ -35,6 +35,7 @@ class Reader:
         self._limit_s = limit_s
         self._process: subprocess.Popen[bytes] | None = None
         self._ready = False
+        self._ended = ""  # how the process ended when it did not answer
 
     def start(self) -> None:
         """Begin the process, so that it is ready when the first page comes."""
@@ -52,23 +53,33 @@ class Reader:
     def judge(self, fetched: Fetched) -> Outcome:
         """What `judge` says of a page, or a failure when it says nothing in time."""
         if reason := failure(fetched):
-            return failed(*reason, {"fetched_s": fetched.started_s})
+            passing = {"passing": True} if fetched.passing else {}
+            return failed(*reason, {"fetched_s": fetched.started_s, **passing})
+        answer = self._asked(fetched) or self._asked(fetched)  # what ended it may be no page's
+        if isinstance(answer, Exception):
+            raise answer
+        if answer and answer.result:
+            return answer
+        passing = {} if answer else {"passing": True}
+        answer = answer or failed("parser", f"the parser's process ended twice, {self._ended}")
+        self.close()
+        store_page(self._settings[0], fetched.body)
+        return replace(answer, result={**known(fetched), **passing})
+
+    def _asked(self, fetched: Fetched) -> Outcome | Exception | None:
+        """What the process says of a page, None when it ended instead."""
         if self._process is None:
             self.start()
         try:
             self._wait_until_ready()
             self._send(fetched)
-            answer = self._answer()
-        except (EOFError, BrokenPipeError):
+            return self._answer()
+        except (EOFError, BrokenPipeError, pickle.UnpicklingError):
             assert self._process, "the process was started"
-            answer = failed("parser", f"the parser's process ended with {self._process.wait()}")
-        if isinstance(answer, Exception):
-            raise answer
-        if answer.result:
-            return answer
-        self.close()
-        store_page(self._settings[0], fetched.body)
-        return replace(answer, result=known(fetched))
+            self._process.kill()  # after half an answer it may still be there
+            self._ended = f"with {self._process.wait()}"
+            self.close()
+            return None
 
     def _wait_until_ready(self) -> None:
         """The process's start is no part of a page's time; nothing else may be in the pipe."""

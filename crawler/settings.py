@@ -5,6 +5,7 @@ import logging
 import socket
 import ssl
 import time
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
@@ -14,8 +15,13 @@ from urllib.parse import urlsplit
 
 from OpenSSL import SSL, crypto
 from scrapy import Spider
-from scrapy.core.downloader.handlers.http11 import HTTP11DownloadHandler
+from scrapy.core.downloader.handlers.http11 import (
+    HTTP11DownloadHandler,
+    _LenientHTTP11ClientFactory,
+    _LenientHTTP11ClientProtocol,
+)
 from scrapy.crawler import Crawler
+from scrapy.downloadermiddlewares.httpcompression import HttpCompressionMiddleware
 from scrapy.downloadermiddlewares.robotstxt import RobotsTxtMiddleware
 from scrapy.exceptions import DownloadCancelledError, DownloadTimeoutError, IgnoreRequest
 from scrapy.extensions.throttle import AutoThrottle
@@ -23,6 +29,8 @@ from scrapy.http import Request, Response
 from scrapy.robotstxt import RobotParser
 from service_identity import VerificationError
 from twisted.internet.ssl import Certificate, trustRootFromCertificates
+from twisted.python.failure import Failure
+from twisted.web._newclient import HEADER, STATUS
 from twisted.web.client import BrowserLikePolicyForHTTPS
 
 from crawler.errors import UserError
@@ -43,15 +51,20 @@ EXTENSIONS = {
     "scrapy.extensions.corestats.CoreStats": 0,
     "scrapy.extensions.throttle.AutoThrottle": 0,
 }
+HANDLERS = {"http": "PlainHandler", "https": "VerifyingHandler"}
 # Depth, length and place of an address are the desk's and the guard's to know.
 SPIDER_MIDDLEWARES = {"scrapy.spidermiddlewares.referer.RefererMiddleware": 700}
 # What OpenSSL says of a chain that ends before a root it knows; a host or a date is not mended
 # by more certificates.
-CHAIN_CODES = (2, 18, 19, 20, 21)
+CHAIN_CODES = (2, 20, 21)
+MAX_HEAD = 2**18  # bytes of a response's status and headers
+
+
+SLOT = "site"  # of every request: a delay is kept between www. and the bare host too
 
 
 class Refused(IgnoreRequest):
-    """A request that is not sent; its class and message end in the ledger."""
+    """A request or response that is not taken; its class and message end in the ledger."""
 
     def __init__(self, error_class: str, message: str) -> None:
         super().__init__(message)
@@ -73,6 +86,7 @@ class SiteGuard(RobotsTxtMiddleware):
         """Called by Scrapy with every request, also of a redirect."""
         if why := refusal(request.url, self.crawler.settings["EARSCRIBE_SITE"]):
             raise Refused("redirect", f"the site redirects to {request.url[:200]}: {why}")
+        request.meta["download_slot"] = SLOT
         await super().process_request(request)
 
     def process_request_2(self, rp: RobotParser | None, request: Request) -> None:
@@ -191,7 +205,7 @@ def tls_class(url: str, bundle: str | None, error: Exception) -> tuple[str, str]
                 f"({refused.verify_message}): give --ca-bundle, a PEM file with your system's "
                 "certificates and the missing one"
             )
-        return "tls", f"the certificate is refused: {refused.verify_message}"
+        return "tls", (f"the certificate of {place.hostname} is refused: {refused.verify_message}")
     except OSError as failed:
         return "tls", f"no encrypted connection: {failed}"
     return "tls", f"no encrypted connection: {error}"
@@ -208,6 +222,74 @@ class VerifyingHandler(HTTP11DownloadHandler):
             roots = trustRootFromCertificates(read_bundle(Path(bundle)))  # type: ignore[no-untyped-call]
         policy: Any = BrowserLikePolicyForHTTPS(trustRoot=roots)  # type: ignore[no-untyped-call]
         self._contextFactory = policy
+        self._pool._factory = HeadFactory
+
+
+class PlainHandler(HTTP11DownloadHandler):
+    """Fetch over http, with a limit to the response's head."""
+
+    def __init__(self, crawler: Crawler) -> None:
+        super().__init__(crawler)
+        self._pool._factory = HeadFactory
+
+
+class HeadProtocol(_LenientHTTP11ClientProtocol):
+    """Receive a response whose status line and headers are no longer than MAX_HEAD."""
+
+    head_bytes = 0
+
+    def request(self, request: Any) -> Any:
+        """Called by Twisted for every request on the connection."""
+        self.head_bytes = 0
+        return super().request(request)
+
+    def dataReceived(self, data: bytes) -> None:  # noqa: N802
+        """Called by Twisted with what came."""
+        parser = self._parser
+        if parser is not None and parser.state in (STATUS, HEADER):
+            self.head_bytes += len(data)
+            parser.MAX_LENGTH = MAX_HEAD
+            if self.head_bytes > MAX_HEAD + len(data):
+                failure = Failure(Refused("too_large", "the headers are longer than we read"))
+                self._disconnectParser(failure)
+                self.transport.abortConnection()
+                return
+        super().dataReceived(data)
+
+
+class HeadFactory(_LenientHTTP11ClientFactory):
+    """Scrapy's factory, for HeadProtocol."""
+
+    def buildProtocol(self, addr: Any) -> HeadProtocol:  # noqa: N802
+        """Called by Twisted for every connection."""
+        return HeadProtocol(self._quiescentCallback)
+
+
+class Unpacking(HttpCompressionMiddleware):
+    """Unpack whole bodies: Scrapy's own takes what a broken one begins with for the page."""
+
+    def process_request(self, request: Request, spider: Spider | None = None) -> None:
+        """Called by Scrapy with every request."""
+        request.headers.setdefault("Accept-Encoding", b"gzip, deflate")
+
+    @staticmethod
+    def _decode(body: bytes, encoding: bytes, max_size: int) -> bytes:
+        return unpacked(body, encoding.decode("latin-1"), max_size)
+
+
+def unpacked(body: bytes, encoding: str, max_bytes: int) -> bytes:
+    """A body as it was before its gzip or deflate; Refused when it is broken or too large."""
+    raw = encoding == "deflate" and body[:1] != b"\x78"  # what some servers send under this name
+    packed = zlib.decompressobj(-15 if raw else 47)  # 47: gzip or zlib, by its head
+    try:
+        text = packed.decompress(body, max_bytes + 1)
+    except zlib.error as error:
+        raise Refused("network", f"the {encoding} body is broken: {error}") from error
+    if len(text) > max_bytes:
+        raise Refused("too_large", "the page is larger than crawl.max_page_bytes")
+    if not packed.eof:
+        raise Refused("network", f"the {encoding} body ends early")
+    return text
 
 
 def read_bundle(path: Path) -> list[Certificate]:
@@ -227,13 +309,21 @@ def failure_class(error: BaseException) -> tuple[str, str]:
     """Error class and message of a request without a response."""
     if isinstance(error, Refused):
         return error.error_class, str(error)
-    if isinstance(error, DownloadCancelledError) or "during decompression" in str(error):
+    for inner in getattr(error.__cause__, "reasons", []):  # Twisted's list of failures
+        if isinstance(inner.value, Refused):
+            return failure_class(inner.value)
+    if isinstance(error, DownloadCancelledError):
         return "too_large", "the page is larger than crawl.max_page_bytes"
     if isinstance(error, IgnoreRequest):
         return "redirect", f"{error}"
     if isinstance(error, DownloadTimeoutError):
         return "timeout", "the page took longer than crawl.page_timeout_s"
     return "network", f"{type(error).__name__}: {error}"
+
+
+def is_temporary(request: Request) -> bool:
+    """Whether a request came from a redirect that the site does not call permanent."""
+    return bool({302, 303, 307}.intersection(request.meta.get("redirect_reasons", [])))
 
 
 def spaced(delay_s: float) -> float:
@@ -254,7 +344,7 @@ def settings(
     throttle: bool,
 ) -> dict[str, Any]:
     """Scrapy's settings of a polite crawl: one connection, one request at a time."""
-    https = "crawler.settings.VerifyingHandler"
+    handlers = {name: f"crawler.settings.{kind}" for name, kind in HANDLERS.items()}
     return {
         "EARSCRIBE_SITE": site,
         "EARSCRIBE_CA_BUNDLE": str(ca_bundle) if ca_bundle else None,
@@ -268,11 +358,13 @@ def settings(
             "scrapy.downloadermiddlewares.cookies.CookiesMiddleware": None,
             "scrapy.downloadermiddlewares.httpauth.HttpAuthMiddleware": None,
             "scrapy.downloadermiddlewares.stats.DownloaderStats": None,
+            "scrapy.downloadermiddlewares.httpcompression.HttpCompressionMiddleware": None,
+            "crawler.settings.Unpacking": 590,
             "crawler.settings.SiteGuard": 100,
             "crawler.settings.Patience": 840,  # next to the site: before anything is retried
         },
         "ITEM_PIPELINES": {"crawler.pipelines.CommitPipeline": 100},
-        "DOWNLOAD_HANDLERS": dict.fromkeys(("data", "file", "ftp", "s3")) | {"https": https},
+        "DOWNLOAD_HANDLERS": dict.fromkeys(("data", "file", "ftp", "s3")) | handlers,
         "EXTENSIONS_BASE": EXTENSIONS,
         "SPIDER_MIDDLEWARES_BASE": SPIDER_MIDDLEWARES,
         "WARN_ON_GENERATOR_RETURN_VALUE": False,  # it reads the spider's source for every page

@@ -28,7 +28,7 @@ def canonical(url: str, site: str) -> str:
     none of these.
     """
     kind, name = _kind_and_slug(url)
-    if "://" in url and not same_site(url, site):
+    if is_absolute(url) and not same_site(url, site):
         raise UserError(f"{url!r} is not on {site}: give an address of that site or a slug")
     return f"{site.rstrip('/')}/{kind}/{name}/"
 
@@ -40,11 +40,17 @@ def page_key(url: str) -> str:
 
 
 def may_follow(url: str, site: str) -> bool:
-    """Whether an address is a work or an article of the site, in its form without query."""
+    """Whether a whole address is a work or an article of the site, in its form without query."""
     try:
-        return not urlsplit(url).query and bool(canonical(url, site))
-    except (UserError, ValueError):
+        return same_site(url, site) and not urlsplit(url).query and bool(canonical(url, site))
+    except UserError:
         return False
+
+
+def is_absolute(url: str) -> bool:
+    """Whether an address names its scheme or host; a bare slug may hold a colon."""
+    split = urlsplit(url)
+    return "/" in url and bool(split.scheme or split.netloc)
 
 
 def same_site(url: str, site: str) -> bool:
@@ -106,11 +112,10 @@ def _place(split: SplitResult) -> tuple[str, int | None]:
 
 def _kind_and_slug(url: str) -> tuple[str, str]:
     try:
-        parts = [part for part in urlsplit(url).path.split("/") if part]
+        path = urlsplit(url if "/" in url else f"/{WORK}/{url}").path
     except ValueError:
-        parts = []
-    if len(parts) == 1 and "/" not in url:
-        parts = [WORK, *parts]
+        path = ""
+    parts = [part for part in path.split("/") if part]
     name = unquote(parts[1]) if len(parts) == 2 else ""
     if parts[:1] not in ([WORK], [ARTICLE]) or len(name) > MAX_SLUG or not SLUG.fullmatch(name):
         raise UserError(

@@ -14,7 +14,7 @@ ORDER = """
 crawler.errors crawler.files crawler.items crawler.summary crawler.console crawler.draining
 crawler.ledger crawler.options
 crawler.urls crawler.references crawler.grammar crawler.playlist crawler.pages crawler.pagestore
-crawler.pipelines crawler.reader crawler.accounting crawler.settings
+crawler.pipelines crawler.reader crawler.holdings crawler.accounting crawler.settings
 crawler.spiders.earsense crawler.crawl crawler.probe
 crawler.studyfiles crawler.anomalies crawler.released
 dataset.schema dataset.filters dataset.index dataset.captions dataset.pairing dataset.tables

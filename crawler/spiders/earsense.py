@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 
 from crawler.errors import UserError
 from crawler.pipelines import BLOCKED, KEPT_HEADERS, RATE_LIMITED, Fetched
-from crawler.settings import RobotsUnread, failure_class
+from crawler.settings import RobotsUnread, failure_class, is_temporary
 from crawler.urls import canonical
 
 MAX_MISSES = 3  # pages in a row without an answer, after which the site counts as unreachable
@@ -112,11 +112,12 @@ class EarsenseSpider(Spider):
             body=response.body,
             error_class="redirect" if elsewhere else None,
             message=elsewhere,
+            passing=bool(elsewhere) and is_temporary(cast(Any, response.request)),
         )
 
     async def missed(self, failure: Failure) -> AsyncIterator[Fetched | Request]:
         """Hand over the reason why a page has no response; end the run after a few in a row."""
-        error = failure.value
+        error, request = failure.value, cast(Any, failure).request
         assert error is not None, "Scrapy gives its errbacks an error"
         error_class, message = failure_class(error)
         self._misses = self._misses + 1 if error_class in MISSED else 0
@@ -126,10 +127,11 @@ class EarsenseSpider(Spider):
         elif self._misses >= MAX_MISSES:
             reason = f"the site cannot be reached: {message}"
         fetched = Fetched(
-            url=cast(Any, failure).request.cb_kwargs["url"],
+            url=request.cb_kwargs["url"],
             started_s=time.time(),
             error_class=error_class,
             message=message,
+            passing=error_class == "redirect" and is_temporary(request),
         )
         async for result in self._hand_over(fetched, reason):
             yield result
