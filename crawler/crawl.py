@@ -19,7 +19,6 @@ from urllib.parse import urlsplit
 from crawler.accounting import account, write_stats
 from crawler.errors import UserError
 from crawler.files import sweep_temporary
-from crawler.items import Article, work_from_dict, write_lines
 from crawler.holdings import (
     check_entry,
     known_bodies,
@@ -28,6 +27,7 @@ from crawler.holdings import (
     refuse_odd_files,
     stored_page,
 )
+from crawler.items import Article, work_from_dict, write_lines
 from crawler.ledger import LEDGER_NAME, Entry, Ledger, State, damaged
 from crawler.pages import DEFAULT, VIDEO_URL, Selectors, read_selectors
 from crawler.pipelines import NOT_REFRESHED, STAGE, Desk, Fetched, Outcome
@@ -133,15 +133,18 @@ def reparse(data: Path, config: CrawlConfig, progress: Progress = silent) -> Sum
     keeps what it gave when the parser now fails on it. UserError when nothing was crawled.
     """
     _check_folder(data)
+    nothing = f"{data} has no stored pages: crawl first, without --reparse"
     if not (data / LEDGER_NAME).is_file():
-        raise UserError(f"{data} has no stored pages: crawl first, without --reparse")
+        raise UserError(nothing)
     reader = Reader(data, config.video_url, chosen_selectors(config), config.page_timeout_s)
     with Ledger(data) as ledger, closing(reader):
         sweep_temporary(data)
         keys = []
-        for entry in ledger.walk(STAGE):
-            check_entry(data, entry)
-            keys.append(entry.item)
+        for known in ledger.walk(STAGE):
+            check_entry(data, known)
+            keys.append(known.item)
+        if not keys:
+            raise UserError(nothing)
         changed = kept = 0
         for done, key in enumerate(keys, start=1):
             entry = ledger.entry(STAGE, key)
@@ -294,10 +297,11 @@ def _run(desk: Desk | _OnePage, config: CrawlConfig) -> str | None:
     from scrapy.crawler import AsyncCrawlerProcess
 
     from crawler import settings
+    from crawler.connection import read_bundle
     from crawler.spiders.earsense import EarsenseSpider
 
     if config.ca_bundle:
-        settings.read_bundle(config.ca_bundle)
+        read_bundle(config.ca_bundle)
     polite = settings.settings(
         config.site,
         delay_s=config.delay_s,

@@ -2,10 +2,7 @@
 
 import asyncio
 import logging
-import socket
-import ssl
 import time
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
@@ -13,27 +10,15 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
 
-from OpenSSL import SSL, crypto
 from scrapy import Spider
-from scrapy.core.downloader.handlers.http11 import (
-    HTTP11DownloadHandler,
-    _LenientHTTP11ClientFactory,
-    _LenientHTTP11ClientProtocol,
-)
 from scrapy.crawler import Crawler
-from scrapy.downloadermiddlewares.httpcompression import HttpCompressionMiddleware
 from scrapy.downloadermiddlewares.robotstxt import RobotsTxtMiddleware
 from scrapy.exceptions import DownloadCancelledError, DownloadTimeoutError, IgnoreRequest
 from scrapy.extensions.throttle import AutoThrottle
 from scrapy.http import Request, Response
 from scrapy.robotstxt import RobotParser
-from service_identity import VerificationError
-from twisted.internet.ssl import Certificate, trustRootFromCertificates
-from twisted.python.failure import Failure
-from twisted.web._newclient import HEADER, STATUS
-from twisted.web.client import BrowserLikePolicyForHTTPS
 
-from crawler.errors import UserError
+from crawler.connection import Refused, is_tls, tls_class
 from crawler.pipelines import TRANSIENT
 from crawler.urls import refusal
 
@@ -54,21 +39,7 @@ EXTENSIONS = {
 HANDLERS = {"http": "PlainHandler", "https": "VerifyingHandler"}
 # Depth, length and place of an address are the desk's and the guard's to know.
 SPIDER_MIDDLEWARES = {"scrapy.spidermiddlewares.referer.RefererMiddleware": 700}
-# What OpenSSL says of a chain that ends before a root it knows; a host or a date is not mended
-# by more certificates.
-CHAIN_CODES = (2, 20, 21)
-MAX_HEAD = 2**18  # bytes of a response's status and headers
-
-
 SLOT = "site"  # of every request: a delay is kept between www. and the bare host too
-
-
-class Refused(IgnoreRequest):
-    """A request or response that is not taken; its class and message end in the ledger."""
-
-    def __init__(self, error_class: str, message: str) -> None:
-        super().__init__(message)
-        self.error_class = error_class
 
 
 class RobotsUnread(Refused):
@@ -176,135 +147,6 @@ def retry_after_s(response: Response) -> float:
         return 0.0
 
 
-def is_tls(error: BaseException | None) -> bool:
-    """Whether a certificate or its encryption stands behind an error."""
-    while error is not None:
-        reasons = getattr(error, "reasons", [])  # Twisted's list of failures
-        if isinstance(error, SSL.Error | VerificationError) or any(
-            is_tls(reason.value) for reason in reasons
-        ):
-            return True
-        error = error.__cause__
-    return False
-
-
-def tls_class(url: str, bundle: str | None, error: Exception) -> tuple[str, str]:
-    """Error class and message of a refused connection: a second handshake says what is wrong.
-
-    Twisted hands on that the certificate was refused, the standard library says why.
-    """
-    place = urlsplit(url)
-    try:
-        context = ssl.create_default_context(cafile=bundle)
-        with socket.create_connection((place.hostname, place.port or 443), timeout=10) as plain:
-            context.wrap_socket(plain, server_hostname=place.hostname).close()
-    except ssl.SSLCertVerificationError as refused:
-        if refused.verify_code in CHAIN_CODES:
-            return "tls_chain_incomplete", (
-                f"the certificate of {place.hostname} cannot be verified "
-                f"({refused.verify_message}): give --ca-bundle, a PEM file with your system's "
-                "certificates and the missing one"
-            )
-        return "tls", (f"the certificate of {place.hostname} is refused: {refused.verify_message}")
-    except OSError as failed:
-        return "tls", f"no encrypted connection: {failed}"
-    return "tls", f"no encrypted connection: {error}"
-
-
-class VerifyingHandler(HTTP11DownloadHandler):
-    """Fetch over https only from a site whose certificate holds; Scrapy's own takes any."""
-
-    def __init__(self, crawler: Crawler) -> None:
-        super().__init__(crawler)
-        bundle = crawler.settings["EARSCRIBE_CA_BUNDLE"]
-        roots: Any = None  # the system's
-        if bundle:
-            roots = trustRootFromCertificates(read_bundle(Path(bundle)))  # type: ignore[no-untyped-call]
-        policy: Any = BrowserLikePolicyForHTTPS(trustRoot=roots)  # type: ignore[no-untyped-call]
-        self._contextFactory = policy
-        self._pool._factory = HeadFactory
-
-
-class PlainHandler(HTTP11DownloadHandler):
-    """Fetch over http, with a limit to the response's head."""
-
-    def __init__(self, crawler: Crawler) -> None:
-        super().__init__(crawler)
-        self._pool._factory = HeadFactory
-
-
-class HeadProtocol(_LenientHTTP11ClientProtocol):
-    """Receive a response whose status line and headers are no longer than MAX_HEAD."""
-
-    head_bytes = 0
-
-    def request(self, request: Any) -> Any:
-        """Called by Twisted for every request on the connection."""
-        self.head_bytes = 0
-        return super().request(request)
-
-    def dataReceived(self, data: bytes) -> None:  # noqa: N802
-        """Called by Twisted with what came."""
-        parser = self._parser
-        if parser is not None and parser.state in (STATUS, HEADER):
-            self.head_bytes += len(data)
-            parser.MAX_LENGTH = MAX_HEAD
-            if self.head_bytes > MAX_HEAD + len(data):
-                failure = Failure(Refused("too_large", "the headers are longer than we read"))
-                self._disconnectParser(failure)
-                self.transport.abortConnection()
-                return
-        super().dataReceived(data)
-
-
-class HeadFactory(_LenientHTTP11ClientFactory):
-    """Scrapy's factory, for HeadProtocol."""
-
-    def buildProtocol(self, addr: Any) -> HeadProtocol:  # noqa: N802
-        """Called by Twisted for every connection."""
-        return HeadProtocol(self._quiescentCallback)
-
-
-class Unpacking(HttpCompressionMiddleware):
-    """Unpack whole bodies: Scrapy's own takes what a broken one begins with for the page."""
-
-    def process_request(self, request: Request, spider: Spider | None = None) -> None:
-        """Called by Scrapy with every request."""
-        request.headers.setdefault("Accept-Encoding", b"gzip, deflate")
-
-    @staticmethod
-    def _decode(body: bytes, encoding: bytes, max_size: int) -> bytes:
-        return unpacked(body, encoding.decode("latin-1"), max_size)
-
-
-def unpacked(body: bytes, encoding: str, max_bytes: int) -> bytes:
-    """A body as it was before its gzip or deflate; Refused when it is broken or too large."""
-    raw = encoding == "deflate" and body[:1] != b"\x78"  # what some servers send under this name
-    packed = zlib.decompressobj(-15 if raw else 47)  # 47: gzip or zlib, by its head
-    try:
-        text = packed.decompress(body, max_bytes + 1)
-    except zlib.error as error:
-        raise Refused("network", f"the {encoding} body is broken: {error}") from error
-    if len(text) > max_bytes:
-        raise Refused("too_large", "the page is larger than crawl.max_page_bytes")
-    if not packed.eof:
-        raise Refused("network", f"the {encoding} body ends early")
-    return text
-
-
-def read_bundle(path: Path) -> list[Certificate]:
-    """The certificates of a PEM file; UserError when there is none."""
-    end = b"-----END CERTIFICATE-----"
-    try:
-        pieces = path.read_bytes().split(end)[:-1]
-        certificates = [Certificate.loadPEM(piece + end) for piece in pieces]
-    except (OSError, ValueError, crypto.Error) as error:
-        raise UserError(f"crawl.ca_bundle {path} cannot be read: {error}") from error
-    if not certificates:
-        raise UserError(f"crawl.ca_bundle {path} holds no certificate: give a PEM file")
-    return certificates
-
-
 def failure_class(error: BaseException) -> tuple[str, str]:
     """Error class and message of a request without a response."""
     if isinstance(error, Refused):
@@ -344,7 +186,7 @@ def settings(
     throttle: bool,
 ) -> dict[str, Any]:
     """Scrapy's settings of a polite crawl: one connection, one request at a time."""
-    handlers = {name: f"crawler.settings.{kind}" for name, kind in HANDLERS.items()}
+    handlers = {name: f"crawler.connection.{kind}" for name, kind in HANDLERS.items()}
     return {
         "EARSCRIBE_SITE": site,
         "EARSCRIBE_CA_BUNDLE": str(ca_bundle) if ca_bundle else None,
@@ -359,7 +201,7 @@ def settings(
             "scrapy.downloadermiddlewares.httpauth.HttpAuthMiddleware": None,
             "scrapy.downloadermiddlewares.stats.DownloaderStats": None,
             "scrapy.downloadermiddlewares.httpcompression.HttpCompressionMiddleware": None,
-            "crawler.settings.Unpacking": 590,
+            "crawler.connection.Unpacking": 590,
             "crawler.settings.SiteGuard": 100,
             "crawler.settings.Patience": 840,  # next to the site: before anything is retried
         },

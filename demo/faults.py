@@ -1,5 +1,6 @@
 """What the replica answers, and what goes wrong with an answer on demand."""
 
+import gzip
 import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -132,11 +133,17 @@ FAULTS: Mapping[str, Fault] = {
     "truncate": lambda answer: replace(answer, pieces=_half),
     "slow": lambda answer: replace(answer, pieces=_fifty, pause_s=DRIP_S),
     "drip": lambda answer: replace(answer, pieces=_endless, pause_s=DRIP_S, announced=False),
+    "cut-gzip": lambda answer: replace(
+        answer, body=gzip.compress(answer.body)[:-200], headers={"Content-Encoding": "gzip"}
+    ),
     # The body is too large.
     "huge": lambda answer: replace(
         answer, pieces=_huge, headers={"Content-Length": str(HUGE_BYTES)}
     ),
     "flood": lambda answer: replace(answer, pieces=_huge, announced=False),
+    "headers": lambda answer: replace(
+        answer, headers={f"X-{number}": "x" * 1000 for number in range(1000)}
+    ),
     "bomb": lambda answer: replace(answer, body=bomb(), headers={"Content-Encoding": "gzip"}),
     # A redirect; one to any other place is given as its address.
     "elsewhere": redirect_fault("http://192.0.2.1/"),  # reserved: nobody is there

@@ -14,7 +14,8 @@ ORDER = """
 crawler.errors crawler.files crawler.items crawler.summary crawler.console crawler.draining
 crawler.ledger crawler.options
 crawler.urls crawler.references crawler.grammar crawler.playlist crawler.pages crawler.pagestore
-crawler.pipelines crawler.reader crawler.holdings crawler.accounting crawler.settings
+crawler.pipelines crawler.reader crawler.holdings crawler.accounting
+crawler.connection crawler.settings
 crawler.spiders.earsense crawler.crawl crawler.probe
 crawler.studyfiles crawler.anomalies crawler.released
 dataset.schema dataset.filters dataset.index dataset.captions dataset.pairing dataset.tables
@@ -32,7 +33,13 @@ ONLY_IN = {  # package -> the modules that may import it
     "torch": ("model.",),
     "torchaudio": ("model.",),
     "transformers": ("model.",),
-    "scrapy": ("crawler.spiders.", "crawler.crawl", "crawler.pipelines", "crawler.settings"),
+    "scrapy": (
+        "crawler.spiders.",
+        "crawler.crawl",
+        "crawler.pipelines",
+        "crawler.settings",
+        "crawler.connection",
+    ),
     "yt_dlp": ("dataset.sources",),
     "sqlite3": ("crawler.ledger",),
     "av": ("dataset.audio", "dataset.plots", "demo.render"),

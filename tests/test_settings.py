@@ -1,6 +1,8 @@
 """How the crawler reads what a site asks of it, and what a failure is called."""
 
+import gzip
 import time
+import zlib
 from email.utils import formatdate
 from pathlib import Path
 
@@ -13,8 +15,9 @@ from scrapy.exceptions import (
 )
 from scrapy.http import Response
 
+from crawler.connection import Refused, read_bundle, unpacked
 from crawler.errors import UserError
-from crawler.settings import JITTER, Refused, failure_class, read_bundle, retry_after_s, spaced
+from crawler.settings import JITTER, failure_class, retry_after_s, spaced
 
 
 def answer(status: int, retry_after: str) -> Response:
@@ -49,7 +52,6 @@ def test_a_pause_is_read_as_a_date() -> None:
     [
         (Refused("robots", "no"), "robots"),
         (IgnoreRequest("max redirections reached"), "redirect"),
-        (IgnoreRequest("... exceeded DOWNLOAD_MAXSIZE (9 B) during decompression."), "too_large"),
         (DownloadCancelledError("too large"), "too_large"),
         (DownloadTimeoutError("slow"), "timeout"),
         (CannotResolveHostError("x"), "network"),
@@ -75,3 +77,27 @@ def test_a_bundle_without_certificates_is_told(tmp_path: Path) -> None:
     path.write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
     with pytest.raises(UserError, match="cannot be read"):
         read_bundle(path)
+
+
+WHOLE = b"<p>the same again</p>" * 500
+RAW = zlib.compressobj(wbits=-15)
+
+
+@pytest.mark.parametrize(
+    ("body", "encoding"),
+    [
+        (gzip.compress(WHOLE), "gzip"),
+        (zlib.compress(WHOLE), "deflate"),
+        (RAW.compress(WHOLE) + RAW.flush(), "deflate"),
+    ],
+)
+def test_a_packed_body_is_taken_whole_or_not_at_all(body: bytes, encoding: str) -> None:
+    assert unpacked(body, encoding, len(WHOLE)) == WHOLE
+    for broken in (body[:-20], b"x" + body, WHOLE):
+        with pytest.raises(Refused, match=f"the {encoding} body") as refused:
+            unpacked(broken, encoding, len(WHOLE))
+        assert refused.value.error_class == "network"
+    assert unpacked(b"", encoding, 1) == b""
+    with pytest.raises(Refused, match="max_page_bytes") as refused:
+        unpacked(body, encoding, len(WHOLE) - 1)
+    assert refused.value.error_class == "too_large"
