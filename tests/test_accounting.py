@@ -59,6 +59,10 @@ def test_a_threshold_is_met_exactly_and_missed_by_one() -> None:
     told = " ".join(account(pages, 10).findings())
     assert "composer on 9 of 10" in told
     assert "title on 9 of 10" in told
+    few = [*(work(f"{n}") for n in range(9)), lost("n", "network"), lost("m", "blocked")]
+    (finding,) = account([*few, lost("g", "gone")], 12).findings()
+    assert "9 of 11 pages were read" in finding
+    assert account([*few[:-1], lost("g", "gone")], 11).findings() == []
     assert account([], 3).findings() == ["no page was read as a work"]
 
 

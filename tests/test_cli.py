@@ -130,6 +130,8 @@ def test_a_wrong_configuration_is_one_line(tmp_path: Path, toml: str, line: str)
         (("caption", "/no/file.webm", "--run", "/no/run"), "/no/"),
         (("evaluate", "--run", "/no/run"), "/no/run"),
         (("crawl",), "give --contact"),
+        (("crawl", "--reparse"), "no stored pages"),
+        (("crawl", "--reparse", "--max-pages", "3"), "--max-pages means nothing"),
     ],
 )
 def test_what_is_missing_is_told_in_one_line(

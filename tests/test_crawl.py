@@ -1,5 +1,6 @@
 """The crawl against the replica: works, faults, refusals, kills. Each crawl has its own process."""
 
+import hashlib
 import json
 import math
 import os
@@ -25,7 +26,7 @@ from crawler.items import Work, read_works, work_to_dict
 from crawler.ledger import Ledger, State, folder_lock
 from crawler.pages import DEFAULT, WorkPage
 from crawler.pagestore import load_page
-from crawler.pipelines import Fetched, status_class
+from crawler.pipelines import Fetched, failed, status_class
 from crawler.reader import Reader
 from crawler.summary import Summary
 from demo.site import Replica, serve
@@ -159,12 +160,13 @@ def test_every_fault_ends_with_its_reason_and_only_passing_ones_are_tried_again(
         second = finish(start(replica, tmp_path, seeds))
         assert again(replica, before) == {
             "Fault-500",
+            "Fault-elsewhere",
             "Fault-truncate",
             "Fault-slow",
             "Fault-reset",
         }
-    assert (second["work_done"], second["incomplete"]) == (4, False)
-    assert second["counts"]["parsed"] == 5
+    assert (second["work_done"], second["incomplete"]) == (5, False)
+    assert second["counts"]["parsed"] == 6
     with Ledger(tmp_path, read_only=True) as ledger:
         tried = ledger.attempts("page", "Fault-500")
         classes = [(attempt["state"], attempt["error_class"]) for attempt in tried]
@@ -267,6 +269,8 @@ LIVE = CrawlConfig(seeds=("X",), contact="https://example.org/crawl")
     ("config", "word"),
     [
         (CrawlConfig(seeds=("X",)), "--contact"),
+        (replace(LIVE, contact="a@example.org\r\nX: y"), "cannot be sent"),
+        (replace(LIVE, contact="zoë@example.org"), "cannot be sent"),
         (replace(LIVE, delay_s=4.9), r"4\.9.*5"),
         (replace(LIVE, site="www.earsense.org"), "www.earsense.org"),
         (replace(LIVE, site="file:///etc"), "file:///etc"),
@@ -297,7 +301,7 @@ def test_a_wrong_setting_is_one_line_and_touches_nothing(
 def test_seeds_come_from_flags_and_files_each_once(tmp_path: Path) -> None:
     path = tmp_path / "seeds.txt"
     path.write_text(
-        "\ufeff# mine\nB-Work\n\n  # more\n  /article/C/ \nhttp://earsense.org/chamber-music/A?ri=3\n"
+        "\ufeff# mine\nB-Work # of B\n\n  # more\n  /article/C/ \nhttp://earsense.org/chamber-music/A?ri=3\n"
     )
     found = wanted_pages(replace(LIVE, seeds=("A", "A"), seeds_file=path))
     site = "https://www.earsense.org"
@@ -306,6 +310,9 @@ def test_seeds_come_from_flags_and_files_each_once(tmp_path: Path) -> None:
         "B-Work": f"{site}/chamber-music/B-Work/",
         "article/C": f"{site}/article/C/",
     }
+    path.write_text("B-Work\n../etc\n")
+    with pytest.raises(UserError, match=rf"{path} line 2: '\.\./etc' is no page"):
+        wanted_pages(replace(LIVE, seeds_file=path))
 
 
 def test_a_busy_folder_and_one_that_is_not_writable_are_named(tmp_path: Path) -> None:
@@ -340,7 +347,30 @@ def test_a_page_whose_body_is_gone_is_asked_for_again(replica: Replica, tmp_path
     assert finish(start(replica, tmp_path, WORKS))["work_done"] == 0
 
 
-@pytest.mark.parametrize("result", [{}, {"kind": "work"}, {"kind": "work", "work": {"n": 1}}])
+SHA256 = "00" * 32
+
+
+@pytest.mark.parametrize("name", ["pages", "works.jsonl"])
+def test_a_file_or_folder_in_the_way_is_one_line(tmp_path: Path, name: str) -> None:
+    odd = tmp_path / name
+    odd.mkdir() if "." in name else odd.touch()
+    with pytest.raises(UserError, match=f"{name} is a .*--data"):
+        crawl(tmp_path, CrawlConfig(site="http://127.0.0.1:9"))
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        {},
+        {"kind": "work"},
+        {"kind": "work", "work": {"n": 1}},
+        {"fetched_s": "soon"},
+        {"sha256": SHA256},
+        {"sha256": SHA256, "url": 3},
+        {"headers": ["ETag"]},
+        {"headers": {"ETag": 3}},
+    ],
+)
 def test_a_page_that_the_ledger_tells_wrong_is_one_line(
     tmp_path: Path, result: dict[str, Any]
 ) -> None:
@@ -353,7 +383,8 @@ def test_a_page_that_the_ledger_tells_wrong_is_one_line(
 
 def test_status_classes() -> None:
     classes = {200: None, 404: "gone", 410: "gone", 401: "blocked", 403: "blocked", 451: "blocked",
-               429: "rate_limited", 500: "server_error", 503: "server_error", 418: "http_error",
+               408: "network", 425: "network", 429: "rate_limited", 500: "server_error",
+               503: "server_error", 418: "http_error",
                304: "http_error"}  # fmt: skip
     assert {status: status_class(status) for status in classes} == classes
 
@@ -373,7 +404,10 @@ def test_a_body_that_is_no_text_is_stored_and_refused(tmp_path: Path) -> None:
 
 
 def test_our_own_error_comes_out_of_the_crawl(replica: Replica, tmp_path: Path) -> None:
-    (tmp_path / "pages").write_text("a file where the page store's folder should be")
+    page = replica.corpus.answer(f"/chamber-music/{WORKS[0]}/", replica.address).body
+    (tmp_path / "pages").mkdir()
+    odd = tmp_path / "pages" / hashlib.sha256(page).hexdigest()[:2]
+    odd.write_text("a file where a folder should be")
     process = start(replica, tmp_path, WORKS[:1])
     _, log = process.communicate(timeout=100)
     assert process.returncode == 1
@@ -418,6 +452,23 @@ def test_old_pages_are_asked_for_again_and_kept_when_they_are_the_same(
     assert again["incomplete"]
     with Ledger(tmp_path, read_only=True) as ledger:
         assert "server_error" in str(ledger.entries("page")[WORKS[1]].message)
+
+
+def test_nothing_is_read_again_where_nothing_was_crawled(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no stored pages"):
+        reparse(tmp_path / "data", LIVE)
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_failing_parser_takes_no_work_away(
+    replica: Replica, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finish(start(replica, tmp_path, WORKS))
+    works = (tmp_path / "works.jsonl").read_bytes()
+    monkeypatch.setattr(Reader, "judge", lambda self, page: failed("timeout", "too slow"))
+    summary = reparse(tmp_path, settings_of(replica))
+    assert (summary.work_done, summary.details["not read again"]) == (0, len(WORKS))
+    assert (tmp_path / "works.jsonl").read_bytes() == works
 
 
 def test_stored_pages_are_read_again_without_a_request(replica: Replica, tmp_path: Path) -> None:
@@ -470,7 +521,8 @@ def test_links_lead_to_further_pages_within_the_budget(
     linked = "".join(
         f'<a href="{path}">x</a>'
         for path in (f"/chamber-music/{last}/", f"/chamber-music/{WORKS[1]}/?ri=3", "/search/",
-                     "/blog/?cat=7", f"http://192.0.2.1/chamber-music/{WORKS[1]}/", ARTICLE)
+                     "/blog/?cat=7", "http://[oops", "javascript:void(0)", "mailto:x@y",
+                     f"http://192.0.2.1/chamber-music/{WORKS[1]}/", ARTICLE)
     )  # fmt: skip
     replica.corpus.__class__ = type(
         "Linked",
@@ -528,6 +580,9 @@ def test_without_seeds_all_known_works_are_wanted_and_fields_are_owed(
     assert full["counts"] == {"gone": 793}
     assert full["details"]["findings"] == ["no page was read as a work"]
     assert not full["scrapy"]
+    assert (
+        reparse(tmp_path, settings_of(replica)).details["findings"] == full["details"]["findings"]
+    )
     stats = json.loads((tmp_path / "crawl-stats.json").read_text())
     assert stats["counts"] == full["counts"]
 

@@ -65,13 +65,26 @@ def test_a_page_that_takes_too_long_fails_alone(tmp_path: Path) -> None:
         assert reader.judge(PAGE).state == "ok"
 
 
-def test_a_page_that_ends_the_process_fails_alone(reader: Reader, tmp_path: Path) -> None:
+def test_a_page_that_ends_the_process_fails_alone(
+    reader: Reader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     reader.start()
     os.kill(pid(reader), signal.SIGKILL)
+    assert reader.judge(PAGE).state == "ok"  # a new process reads it
+    reader.close()
+    start = reader.start
+
+    def killed() -> None:
+        start()
+        os.kill(pid(reader), signal.SIGKILL)
+
+    monkeypatch.setattr(reader, "start", killed)
     outcome = reader.judge(PAGE)
     assert outcome.error_class == "parser"
+    assert outcome.result["passing"]  # whatever ended it, a later run asks again
     assert "-9" in str(outcome.message)
     assert load_page(tmp_path, outcome.result["sha256"]) == PAGE.body
+    monkeypatch.undo()
     assert reader.judge(PAGE).state == "ok"
 
 

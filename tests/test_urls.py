@@ -38,6 +38,7 @@ def test_every_address_of_a_work_has_one_form(address: str) -> None:
         ("Elegy_-A-Cry-From-The-Grave", "Elegy_-A-Cry-From-The-Grave"),
         ("Haydn-HobIII%5F38", "Haydn-HobIII_38"),
         ("Wake-Up!", "Wake-Up!"),
+        ("Trio:Elegiaque-No-1", "Trio%3AElegiaque-No-1"),
         ("Wake-Up%21", "Wake-Up!"),
         ("Dvo%C5%99%C3%A1k", "Dvo%C5%99%C3%A1k"),
         ("Dvořák", "Dvo%C5%99%C3%A1k"),
@@ -92,6 +93,8 @@ def test_anything_else_is_refused_with_what_was_given(address: str) -> None:
         f"https://www.earsense.org.evil.example/chamber-music/{RAVEL}/",
         f"https://www.earsense.org@evil.example/chamber-music/{RAVEL}/",
         f"file://www.earsense.org/chamber-music/{RAVEL}/",
+        f"//evil.example/chamber-music/{RAVEL}/",
+        f"javascript:/chamber-music/{RAVEL}/",
         f"https://www.earsense.org:8443/chamber-music/{RAVEL}/",
     ],
 )
@@ -102,9 +105,11 @@ def test_another_site_is_refused(address: str) -> None:
 
 
 def test_only_pages_without_query_are_followed() -> None:
-    assert may_follow(f"/chamber-music/{RAVEL}/", SITE)
-    assert not may_follow(f"/chamber-music/{RAVEL}/?ri=3", SITE)
-    assert not may_follow("/article/", SITE)
+    assert may_follow(f"{SITE}/chamber-music/{RAVEL}/", SITE)
+    assert not may_follow(f"{SITE}/chamber-music/{RAVEL}/?ri=3", SITE)
+    assert not may_follow(f"{SITE}/article/", SITE)
+    for link in ("javascript:void(0)", "mailto:someone@example.org", "tel:+123", RAVEL, ""):
+        assert not may_follow(link, SITE)
 
 
 def test_a_replica_is_a_site_by_its_port() -> None:
