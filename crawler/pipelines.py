@@ -35,6 +35,7 @@ TRANSIENT = frozenset(
     | {"tls", "tls_chain_incomplete"}
 )
 GONE, BLOCKED, RATE_LIMITED = (404, 410), (401, 403, 451), (429,)
+TEMPORARY = (302, 303, 307)  # redirects that may lead elsewhere, or nowhere, the next time
 TOO_SLOW = (408, 425)  # the site was not ready for us: it may be the next time
 NOT_REFRESHED = "not refreshed: "  # what the message of a page begins with that stayed as it was
 NOT_MODIFIED = 304

@@ -19,7 +19,7 @@ from scrapy.http import Request, Response
 from scrapy.robotstxt import RobotParser
 
 from crawler.connection import Refused, is_tls, tls_class
-from crawler.pipelines import TRANSIENT
+from crawler.pipelines import TEMPORARY, TRANSIENT
 from crawler.urls import refusal
 
 MAX_PAUSE_S = 300.0  # a site that asks for more is asked again by another run
@@ -165,7 +165,7 @@ def failure_class(error: BaseException) -> tuple[str, str]:
 
 def is_temporary(request: Request) -> bool:
     """Whether a request came from a redirect that the site does not call permanent."""
-    return bool({302, 303, 307}.intersection(request.meta.get("redirect_reasons", [])))
+    return bool({*TEMPORARY}.intersection(request.meta.get("redirect_reasons", [])))
 
 
 def spaced(delay_s: float) -> float:

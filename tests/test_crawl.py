@@ -172,7 +172,7 @@ def test_every_fault_ends_with_its_reason_and_only_passing_ones_are_tried_again(
         classes = [(attempt["state"], attempt["error_class"]) for attempt in tried]
         assert classes == [("failed", "server_error"), ("ok", None)]
         assert json.loads(tried[0]["tools"])["scrapy"]
-        told = ledger.entries("page")["Fault-elsewhere"].message
+        told = ledger.attempts("page", "Fault-elsewhere")[0]["message"]
     assert told is not None
     assert "192.0.2.1" in told
 

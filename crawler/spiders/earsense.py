@@ -11,7 +11,7 @@ from scrapy.http import Response
 from twisted.python.failure import Failure
 
 from crawler.errors import UserError
-from crawler.pipelines import BLOCKED, KEPT_HEADERS, RATE_LIMITED, Fetched
+from crawler.pipelines import BLOCKED, KEPT_HEADERS, RATE_LIMITED, TEMPORARY, Fetched
 from crawler.settings import RobotsUnread, failure_class, is_temporary
 from crawler.urls import canonical
 
@@ -97,12 +97,13 @@ class EarsenseSpider(Spider):
             yield found
 
     def _fetched(self, response: Response, url: str) -> Fetched:
-        final, elsewhere = None, None
+        final, elsewhere, passing = None, None, response.status in TEMPORARY
         if response.meta.get("redirect_times"):
             try:
                 final = canonical(response.url, self.site)
             except UserError as error:
                 elsewhere = str(error)
+                passing = is_temporary(cast(Any, response.request))
         return Fetched(
             url=url,
             final_url=final,
@@ -112,7 +113,7 @@ class EarsenseSpider(Spider):
             body=response.body,
             error_class="redirect" if elsewhere else None,
             message=elsewhere,
-            passing=bool(elsewhere) and is_temporary(cast(Any, response.request)),
+            passing=passing,
         )
 
     async def missed(self, failure: Failure) -> AsyncIterator[Fetched | Request]:
