@@ -7,7 +7,8 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -176,6 +177,16 @@ def perform(
         raise typer.Exit(INCOMPLETE)
 
 
+@contextmanager
+def interruptible(name: str) -> Iterator[None]:
+    """Ctrl-C where no stage catches it, at its start and end, is one line and exit code 75."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo(f"earscribe: {name} was stopped: run the same command again", err=True)
+        raise typer.Exit(INCOMPLETE) from None
+
+
 # --- the stages -----------------------------------------------------------------------------
 
 
@@ -220,33 +231,32 @@ def crawl(
     selectors: Selectors = None,
 ) -> None:
     """Collect work pages: pages/ and works.jsonl; exit code 3 when too few fields are found."""
-    from crawler import crawl as stage
+    with interruptible("crawl"):
+        from crawler import crawl as stage
 
-    config = common.layer(
-        stage.CrawlConfig(),
-        "crawl",
-        seeds_file=seeds,
-        seeds=tuple(address) if address else None,
-        discover=discover,
-        max_pages=max_pages,
-        refresh_after_days=refresh_after,
-        site=site,
-        contact=contact,
-        delay_s=delay,
-        ca_bundle=ca_bundle,
-        selectors=selectors,
-    )
-    useless = {
-        "--seeds": seeds, "--address": address, "--discover": discover,
-        "--max-pages": max_pages, "--refresh-after": refresh_after,
-    }  # fmt: skip
-    if reparse and (given := [flag for flag, value in useless.items() if value]):
-        raise UserError(f"--reparse asks for no page, so {', '.join(given)} means nothing with it")
-    try:
+        config = common.layer(
+            stage.CrawlConfig(),
+            "crawl",
+            seeds_file=seeds,
+            seeds=tuple(address) if address else None,
+            discover=discover,
+            max_pages=max_pages,
+            refresh_after_days=refresh_after,
+            site=site,
+            contact=contact,
+            delay_s=delay,
+            ca_bundle=ca_bundle,
+            selectors=selectors,
+        )
+        useless = {
+            "--seeds": seeds, "--address": address, "--discover": discover,
+            "--max-pages": max_pages, "--refresh-after": refresh_after,
+        }  # fmt: skip
+        if reparse and (given := [flag for flag, value in useless.items() if value]):
+            raise UserError(
+                f"--reparse asks for no page, so {', '.join(given)} means nothing with it"
+            )
         perform(common, "crawl", stage.reparse if reparse else stage.crawl, common.data, config)
-    except KeyboardInterrupt:  # before or after Scrapy, which finishes the page in hand
-        typer.echo("earscribe: crawl was stopped: run the same command again", err=True)
-        raise typer.Exit(INCOMPLETE) from None
 
 
 @command(None, "earscribe import released music-text-data", group=imports)
