@@ -17,7 +17,8 @@ crawler.urls crawler.references crawler.grammar crawler.playlist crawler.pages c
 crawler.pipelines crawler.reader crawler.accounting crawler.settings
 crawler.spiders.earsense crawler.crawl crawler.probe
 crawler.studyfiles crawler.anomalies crawler.released
-dataset.schema dataset.filters dataset.index dataset.captions dataset.pairing dataset.tables
+dataset.schema dataset.filters dataset.index dataset.captions dataset.pairing dataset.cells
+dataset.tables
 dataset.sources dataset.audio dataset.bounds dataset.fetch dataset.splits dataset.ids
 dataset.validate dataset.plots
 dataset.report dataset.export
