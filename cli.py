@@ -485,7 +485,10 @@ def status(common: Common) -> None:
     names = ("stage", "state", "class", "number")
     rows = [dict(zip(names, row, strict=True)) for row in stages_so_far(common.data)]
     if not rows:
-        raise UserError(f"nothing has been run on {common.data} yet: begin with `earscribe crawl`")
+        raise UserError(
+            f"nothing has been run on {common.data} yet: begin with `earscribe crawl` "
+            "or `earscribe import`"
+        )
     if common.as_json:
         typer.echo(json.dumps(rows))
         return

@@ -321,9 +321,7 @@ def test_a_mended_recording_is_read_again(tmp_path: Path, local: Path) -> None:
     tone(tmp_path / "one.wav", 500)
     tone(tmp_path / "my music" / "two tones #1%.wav", 400, 800)
     assert fetch(data, FETCH).counts["ok"] == 3
-    heard = {
-        row.caption: strongest_hz(data / row.audio["path"]) for row in rows(data) if row.audio
-    }
+    heard = {row.caption: strongest_hz(data / row.audio["path"]) for row in rows(data) if row.audio}
     assert heard == pytest.approx({"A low tone.": 400, "A high tone.": 800, TEXT: 500}, abs=1.0)
     assert fetch(data, FETCH).work_done == 0
     assert check(data).clean
@@ -397,6 +395,9 @@ def test_the_rows_of_a_table_without_composers_can_be_split(tmp_path: Path) -> N
     fetch(tmp_path / "data", FETCH)
     summary = split(tmp_path / "data", SplitConfig(fractions=(0.5, 0.5)))
     assert summary.counts == {"train": 2, "test": 2}
+    parts = [(part["composers"], part["without_composer"]) for part in summary.details["parts"]]
+    assert parts == [(0, 2), (0, 2)]
+    assert check(tmp_path / "data").clean
 
 
 def test_ids_tie_rows_of_several_sources_to_one_work(tmp_path: Path) -> None:
