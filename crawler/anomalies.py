@@ -6,7 +6,8 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from crawler import grammar
-from crawler.studyfiles import Entry, Study, StudyText, movement_names, number
+from crawler.records import number
+from crawler.studyfiles import Entry, Study, StudyText, movement_names
 
 LONG_S = 1_200.0  # an entry this long is hardly one movement
 ORDINALS = "first second third fourth fifth sixth seventh eighth ninth tenth".split()

@@ -1,8 +1,5 @@
 """The three files of the 2022 study, read tolerantly into strict records that keep what was odd."""
 
-import codecs
-import csv
-import io
 import json
 import math
 import re
@@ -14,6 +11,7 @@ from typing import Any
 from crawler import grammar
 from crawler.errors import UserError
 from crawler.grammar import ROMAN, seconds
+from crawler.records import RecordError, csv_lines, json_lines, number, sound, string
 from crawler.urls import slug
 
 TEXTS_NAMES = ("music_text_pairs.jsonl", "music_text_pairs_sent_len_split.jsonl")
@@ -36,11 +34,6 @@ QUALIFIER = re.compile(
     r"(?P<rest>.*?)\s*\((?P<word>live|(?:with )?score|animation|\?)\)", re.IGNORECASE
 )
 WORDS = "one two three four five six seven eight nine ten eleven twelve".split()
-
-
-class RecordError(ValueError):
-    """A record that cannot be read; the message says why."""
-
 
 # What reading a record can raise.
 BROKEN = (ValueError, KeyError, RecursionError, UserError)
@@ -167,51 +160,17 @@ def _read(path: Path) -> str:
         raise UserError(f"cannot read {path}: {error}") from error
 
 
-def json_lines(path: Path) -> Iterator[tuple[int, Mapping[str, Any] | None]]:
-    """(line number, object) of every line that is not blank; None for a line that holds none."""
-    try:
-        body = path.read_bytes().removeprefix(codecs.BOM_UTF8)
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error}") from error
-    for number, line in enumerate(body.split(b"\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line.decode("utf-8"))
-        except (ValueError, RecursionError):
-            row = None
-        yield number, row if isinstance(row, dict) else None
-
-
-def csv_lines(path: Path, body: str, delimiter: str = ",") -> Iterator[list[str]]:
-    """The cells of every line that is not blank; UserError for what is no CSV, with the line."""
-    reader = csv.reader(io.StringIO(body, newline=""), delimiter=delimiter, strict=True)
-    line = 0
-    try:
-        for cells in reader:
-            line = reader.line_num
-            if cells:
-                yield cells
-    except csv.Error as error:
-        raise UserError(f"{path} is not CSV in what begins in line {line + 1}: {error}") from error
-
-
-def sound(value: object) -> str:
-    """A value as text that can be written: JSON may hold halves of characters."""
-    return str(value).encode("utf-8", "replace").decode()
-
-
 # ---------------------------------------------------------------- texts
 
 
 def _texts(path: Path, refused: list[Refused]) -> Iterator[StudyText]:
-    for number, row in json_lines(path):
+    for line, row in json_lines(path):
         try:
             if row is None:
                 raise RecordError("it is no JSON object in UTF-8")
             yield read_text(row)
         except BROKEN as error:
-            refused.append(Refused(file=path.name, record=f"line {number}", reason=_why(error)))
+            refused.append(Refused(file=path.name, record=f"line {line}", reason=_why(error)))
 
 
 def _why(error: Exception) -> str:
@@ -236,39 +195,6 @@ def read_text(row: Mapping[str, Any]) -> StudyText:
         number=int(prefix[1]) if prefix else None,
         raw=row,
     )
-
-
-def string(row: Mapping[str, Any], name: str) -> str:
-    """A value that must be text; null is empty text."""
-    value = row[name]
-    if not isinstance(value, str | None):
-        raise RecordError(f"{name} {value!r} is no text")
-    return value or ""
-
-
-def number(row: Mapping[str, Any], name: str) -> float | None:
-    """A value that must be a number or a time; None for null and empty text."""
-    value = row[name]
-    if value is None or value == "":
-        return None
-    try:
-        return amount(value)
-    except ValueError as error:
-        raise RecordError(f"{name} {value!r} is no number and no [h:]m:ss") from error
-
-
-def amount(value: object) -> float:
-    """A number, the number that a text says, or the seconds of its [h:]m:ss; else ValueError."""
-    if isinstance(value, str) and "_" not in value:
-        clock = seconds(value.strip())
-        found = float(value) if clock is None else float(clock)
-    elif isinstance(value, int | float) and not isinstance(value, bool):
-        found = float(value) if abs(value) < 1e300 else math.inf
-    else:
-        raise ValueError(value)
-    if not math.isfinite(found):
-        raise ValueError(value)
-    return found
 
 
 def movement_number(row: Mapping[str, Any], name: str) -> int | None:

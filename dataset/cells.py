@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, parse_qs, urlsplit
 
-from crawler.studyfiles import amount
+from crawler.records import amount
 
 WATCH = "https://www.youtube.com/watch?v={id}"
 YOUTUBE = frozenset(

@@ -13,7 +13,7 @@ from crawler.files import sha256_file
 from crawler.grammar import KEY
 from crawler.items import Note, Part, Person, Recording, Work
 from crawler.ledger import Ledger, State
-from crawler.studyfiles import csv_lines, json_lines
+from crawler.records import csv_lines, json_lines
 from crawler.summary import Progress, Summary, silent
 from dataset.cells import (
     Row,

@@ -16,7 +16,7 @@ crawler.ledger crawler.options
 crawler.urls crawler.references crawler.grammar crawler.playlist crawler.pages crawler.pagestore
 crawler.pipelines crawler.reader crawler.accounting crawler.settings
 crawler.spiders.earsense crawler.crawl crawler.probe
-crawler.studyfiles crawler.anomalies crawler.released
+crawler.records crawler.studyfiles crawler.anomalies crawler.released
 dataset.schema dataset.filters dataset.index dataset.captions dataset.pairing dataset.cells
 dataset.tables
 dataset.sources dataset.audio dataset.bounds dataset.fetch dataset.splits dataset.ids
