@@ -8,19 +8,17 @@ from crawler.grammar import (
     counts,
     facts,
     instrumentation,
-    is_prose,
-    joined,
     list_place,
     movements,
-    notes,
     numbers,
     person,
-    regions,
     related,
     title,
 )
 from crawler.items import Movement, Person
 from crawler.pages import DEFAULT
+from crawler.prose import is_prose, notes
+from crawler.regions import joined, regions
 
 LABELS = DEFAULT.labels
 PROSE = "The first movement begins softly in the cello, and it takes its time before it ends."
@@ -90,9 +88,11 @@ def test_title_and_instrumentation(lines: list[str], expected: tuple[str, str | 
 
 
 def test_list_place_beside_and_below_its_title() -> None:
-    assert list_place(["home", "Radice", "27 of 743"]) == ListPlace("Radice", 27, 743)
-    assert list_place(["Radice 27 of 743"]) == ListPlace("Radice", 27, 743)
-    assert list_place(["1 of 2 parts"]) is None
+    assert list_place(["Radice", "previous", "27 of 1,743"], LABELS) == ListPlace(
+        "Radice", 27, 1743
+    )
+    assert list_place(["Radice 27 of 743"], LABELS) == ListPlace("Radice", 27, 743)
+    assert list_place(["1 of 2 parts"], LABELS) is None
 
 
 @pytest.mark.parametrize(
@@ -151,13 +151,13 @@ def test_notes_are_kept_apart() -> None:
     lines = [
         "From First Source", PROSE, "From here on it is quiet.", "From Vienna it went to Bonn,",
         "© First. All rights reserved.", "print", "A B (1800-1850)", "Trio (1830)", PROSE, "Short.",
-        "From Second Source", "A sentence.",
+        "From Edition Silvertrust", "A sentence.",
     ]  # fmt: skip
     first, own, second = notes(lines, LABELS, "Trio")
     assert first.source == "First Source" and first.credit == "© First. All rights reserved."
     assert first.text.count("\n\n") == 2
     assert (own.source, own.text, own.credit) == ("earsense", f"{PROSE}\n\nShort.", None)
-    assert (second.source, second.text) == ("Second Source", "A sentence.")
+    assert (second.source, second.text) == ("Edition Silvertrust", "A sentence.")
 
 
 def test_related_composers_without_their_lives() -> None:
