@@ -22,6 +22,7 @@ YEARS = (
 DATES = re.compile(rf"(?P<name>.+?) (?=\([^)]*{DASH}|\(b\. |\(born ){YEARS}")
 LIFE = re.compile(r"\s*(?=(?:Nationality|Born|Died):)")  # "FuldaDied:" is two pieces
 LIFE_LABEL = re.compile(r"(Nationality|Born|Died):\s*(.*)")
+BARE_DATES = re.compile(rf"\(?(?P<birth>\d{{4}}) ?{DASH} ?(?P<death>\d{{4}})?\)?")
 ODD_DATES = re.compile(r" \([^()]*\d{4}[^()]*\)$")  # years in a form that tells no life
 AGE = re.compile(r"\s*\(age \d+\)$")
 LIST_PLACE = re.compile(r"(?:(.*\S) )?(\d[\d,]*) of (\d[\d,]*)")
@@ -39,7 +40,7 @@ PART = re.compile(r"\(part \d+ of \d+\)")
 COUNT = re.compile(r"(\d+) recordings?,? (\d+) videos?(?: [a-z]+){0,4}")  # perhaps with controls
 NUMBERS = ("Op. ", "No. ", "Livre ", "Book ")  # how the lower half of a title may begin
 DIGITS = tuple("0123456789)]")
-NAME_LENGTH = 60  # characters
+NAME_LENGTH, LABEL_LENGTH, CONTROLS_LENGTH = 60, 20, 40  # characters, at most
 KEY = re.compile(r"\bin ([A-Ga-g](?:[- ](?:flat|sharp))? (?:major|minor))\b")
 OPUS = re.compile(
     r"(?<![\w.])Op\. ?(?:posth?\.? ?)?\d+[a-z]?(?:/\d+[a-z]?)?(?:,? No\. ?\d+)?|\bOp\. posth?\.?"
@@ -102,7 +103,8 @@ def list_place(lines: Lines, labels: Labels) -> ListPlace | None:
 
 def is_life(line: str) -> bool:
     """Whether a line tells of a composer's life."""
-    return any(DATES.fullmatch(piece) or LIFE_LABEL.match(piece) for piece in LIFE.split(line))
+    told = (DATES.fullmatch, BARE_DATES.fullmatch, LIFE_LABEL.match)
+    return any(form(piece) for piece in LIFE.split(line) for form in told)
 
 
 def is_name(line: str) -> bool:
@@ -118,7 +120,8 @@ def person(lines: Lines) -> Person | None:
     if dated and (match := DATES.fullmatch(pieces[dated[-1]])):
         years = match.groupdict()
     elif named:
-        years = {"name": ODD_DATES.sub("", named)}
+        bare = next(filter(None, map(BARE_DATES.fullmatch, pieces)), None)
+        years = {**(bare.groupdict() if bare else {}), "name": ODD_DATES.sub("", named)}
     else:
         return None
     # Another person's life may stand above, in a list beside the page.
@@ -151,6 +154,8 @@ def _year(text: str | None) -> int | None:
 
 def is_control(line: str, labels: Labels) -> bool:
     """Whether a line holds nothing but words to press."""
+    if len(line) > CONTROLS_LENGTH:
+        return False
     line = line.lower()
     return line.startswith(labels.controls) and set(line.split()) <= set(labels.controls)
 
@@ -254,10 +259,11 @@ def listed_movements(lines: Lines) -> tuple[Movement, ...]:
 def fact_label(line: str, labels: Labels) -> str | None:
     """The label that a fact's line begins with."""
     head, colon, _ = line.partition(":")
+    if not colon or len(head) > LABEL_LENGTH:
+        return None
     head = head.rstrip()
-    if head.isupper():
-        head = head.capitalize()
-    return head if colon and head in labels.facts else None
+    head = head.capitalize() if head.isupper() else head
+    return head if head in labels.facts else None
 
 
 def facts(lines: Lines, labels: Labels) -> Mapping[str, str]:

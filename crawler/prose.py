@@ -114,7 +114,7 @@ def notes(lines: Lines, labels: Labels, title: str) -> tuple[Note, ...]:
     index = 0
     while index < len(lines):
         name = source(lines[index], labels)
-        if name and (not open_ or not found[-1][1] or _is_source(name, lines[index:], labels)):
+        if name and (not open_ or _parts(found[-1], name, lines[index:], labels)):
             found.append((name, []))
             open_ = True
         elif open_:
@@ -128,17 +128,21 @@ def notes(lines: Lines, labels: Labels, title: str) -> tuple[Note, ...]:
     return tuple(note(name, texts) for name, texts in found if texts)
 
 
-def _is_source(name: str, below: Lines, labels: Labels) -> bool:
-    """Whether a line inside a note begins another: a known source, or one that is credited."""
+def _parts(above: tuple[str, list[str]], name: str, below: Lines, labels: Labels) -> bool:
+    """Whether a source inside an open note begins another: it is known, or credited below.
+
+    An essay of the site's own has no credit, so any credit below one is that of the source.
+    """
     credit = next(filter(is_credit, below), "")
-    return _is_known(name, labels) or name.removeprefix("the ") in credit
+    credited = bool(credit) if above[0] == labels.own else name.removeprefix("the ") in credit
+    return not above[1] or credited or _is_known(name, labels)
 
 
 def _parted_credits(lines: Lines) -> list[str]:
     """The lines, a credit behind a paragraph on a line of its own."""
     parted: list[str] = []
     for line in lines:
-        match = INLINE_CREDIT.fullmatch(line)
+        match = INLINE_CREDIT.fullmatch(line) if "rights reserved" in line else None
         parted += match.groups() if match else (line,)
     return parted
 

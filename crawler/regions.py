@@ -53,8 +53,10 @@ def regions(lines: Lines, labels: Labels, selected: Lines = ()) -> dict[str, Lin
 
     `selected` is the title as a selector gives it: where the text does not tell, it does.
     """
-    if any(map(COUNT.fullmatch, lines)):  # else the controls tell where the playlist begins
-        lines = [line for line in lines if not is_control(line, labels)]
+    counted = _first(lines, 0, COUNT.fullmatch)
+    if counted < len(lines):  # else the controls tell where the playlist begins
+        above = [line for line in lines[:counted] if not is_control(line, labels)]
+        lines = [*above, *lines[counted:]]
     start = _title_index(lines, labels, selected)
     if start is None:
         return {}
@@ -151,10 +153,12 @@ def _title_above_body(lines: Lines, labels: Labels) -> int | None:
     first = _first(
         lines, 2, lambda line: COUNT.fullmatch(line) or movement(line) or fact_label(line, labels)
     )
-    while first > 2 and TIME.fullmatch(lines[first - 1 : first][0]):
+    while 2 < first < len(lines) and TIME.fullmatch(lines[first - 1]):
         first -= 1
-    named = first < len(lines) and is_name(lines[first - 2]) and not is_prose(lines[first - 1])
-    return first - 1 if named else None
+    if first == len(lines) or is_prose(lines[first - 1]):
+        return None
+    name = lines[first - 2]
+    return first - 1 if is_name(name) and name.casefold() not in labels.navigation else None
 
 
 def _is_body(line: str, labels: Labels) -> object:
@@ -172,6 +176,8 @@ def _rows_index(lines: Lines, body: int, labels: Labels) -> int:
     if index < len(lines):
         return index
     for index in range(body, len(lines) - 1):
+        if source(lines[index], labels):
+            break
         match = LEADING_TIME.fullmatch(lines[index])
         below = match and (match[2] or lines[index + 1])
         if below and not movement(below) and not lines[index - 1].endswith(":"):
