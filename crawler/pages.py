@@ -5,7 +5,6 @@ Selectors are tried first, field by field; what they do not find is read from th
 
 import dataclasses
 import logging
-import re
 import tomllib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -29,30 +28,13 @@ from crawler.prose import notes
 from crawler.references import Carried, carried, from_element, unique
 from crawler.regions import joined, regions
 from crawler.urls import slug
+from crawler.visible import text_lines
 
 logger = logging.getLogger(__name__)
 
 Value = TypeVar("Value")
 
 VIDEO_URL = "https://www.youtube.com/watch?v={id}"
-# Elements that end a line, also those of a framework (<x-row>); all others stand within one.
-BLOCK = (
-    r"address|article|aside|blockquote|body|br|button|canvas|caption|center|col|colgroup|dd|"
-    r"details|dialog|dir|div|dl|dt|fieldset|fig[a-z]*|footer|form|frame|frameset|h[1-6]|header|"
-    r"hgroup|hr|html|iframe|input|legend|li|main|menu|nav|object|ol|optgroup|option|p|pre|search|"
-    r"section|select|summary|svg|table|tbody|td|text|textarea|tfoot|th|thead|title|tr|ul|video|"
-    r"[a-z]+-[\w-]+"
-)
-# Of a tree written as XML, where every < and > that is no markup is escaped.
-UNSEEN = re.compile(
-    r"<!--.*?-->|<\?.*?\?>|<(head|script|style|template|noscript)(?: [^>]*?)?(?:/>|>.*?</\1>)",
-    re.DOTALL,
-)
-BLOCK_TAG = re.compile(rf"</?(?:{BLOCK})(?: [^>]*)?/?>")
-TAG = re.compile(r"<[^>]*>")
-LINE = re.compile(r"[^ \n][^\n]*")
-BLANKS = (("\n", " "), *((odd, "") for odd in ("\u200b", "\u2060", "\ufeff", "\xad", "&#xFFFD;")))
-ENTITIES = (("&#13;", " "), ("&lt;", "<"), ("&gt;", ">"), ("&amp;", "&"))
 MIN_ARTICLE = 200  # characters of prose, where no selector says that it is an article
 ROW_DEPTH = 8  # elements around a video's carrier that may be its row
 ROW_LINES = 6  # more than that are no row of a playlist
@@ -111,18 +93,6 @@ WORK_FIELDS = (
 # fmt: on
 ARTICLE_FIELDS = ("title", "date", "text")
 DEFAULT = read_selectors(Path(__file__).with_name("selectors.toml"))
-
-
-def text_lines(root: etree._Element) -> list[str]:
-    """The visible text of an element: a line a block, white space collapsed, no empty lines."""
-    text = etree.tostring(root, encoding="unicode", with_tail=False)
-    for found, put in BLANKS:
-        text = text.replace(found, put)
-    text = UNSEEN.sub("", text)  # takes no room, so it ends no line
-    text = TAG.sub("", BLOCK_TAG.sub("\n", text))
-    for found, put in ENTITIES:
-        text = text.replace(found, put)
-    return [" ".join(words) for line in LINE.findall(text) if (words := line.split())]
 
 
 @cache

@@ -11,7 +11,8 @@ from page_markups import fixtures, page
 from crawler.errors import UserError
 from crawler.grammar import Counts
 from crawler.items import Movement, Note, Person, Work, read_works, work_to_dict
-from crawler.pages import DEFAULT, ArticlePage, PageError, WorkPage, read_selectors, text_lines
+from crawler.pages import DEFAULT, ArticlePage, PageError, WorkPage, read_selectors
+from crawler.visible import text_lines
 from demo.markup import MARKUPS, render_article, render_work
 
 FIXTURE = Path(__file__).parent / "fixtures" / "site"
