@@ -131,11 +131,13 @@ def notes(lines: Lines, labels: Labels, title: str) -> tuple[Note, ...]:
 def _parts(above: tuple[str, list[str]], name: str, below: Lines, labels: Labels) -> bool:
     """Whether a source inside an open note begins another: it is known, or credited below.
 
-    An essay of the site's own has no credit, so any credit below one is that of the source.
+    An essay of the site's own has no credit, so any credit below one is that of the source; and
+    what holds no long paragraph is hardly an essay.
     """
     credit = next(filter(is_credit, below), "")
-    credited = bool(credit) if above[0] == labels.own else name.removeprefix("the ") in credit
-    return not above[1] or credited or _is_known(name, labels)
+    if above[0] == labels.own and (credit or not any(map(is_prose, above[1]))):
+        return True
+    return not above[1] or name.removeprefix("the ") in credit or _is_known(name, labels)
 
 
 def _parted_credits(lines: Lines) -> list[str]:

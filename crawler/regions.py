@@ -157,6 +157,8 @@ def _title_above_body(lines: Lines, labels: Labels) -> int | None:
         first -= 1
     if first == len(lines) or is_prose(lines[first - 1]):
         return None
+    if len([line for line in lines if COUNT.fullmatch(line)]) > 1:
+        return None  # a list of works
     name = lines[first - 2]
     return first - 1 if is_name(name) and name.casefold() not in labels.navigation else None
 

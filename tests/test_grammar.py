@@ -199,7 +199,7 @@ CREDIT = "© Edition Silvertrust. Used by permission. All rights reserved."
         (["From Edition Silvertrust:", f"{PROSE} {CREDIT}"], "Edition Silvertrust", 1),
         (["From", "Edition Silvertrust", PROSE, CREDIT], "Edition Silvertrust", 1),
         (["From the Chamber Music Journal", PROSE, CREDIT], "the Chamber Music Journal", 1),
-        (["He wrote it in Bonn.", "From Darkness to Light", "It is fiery."], "earsense", 3),
+        ([PROSE, "From Darkness to Light", "It is fiery."], "earsense", 3),
         (["He wrote it in Bonn.", "It is fiery.", "Note: lost.", CREDIT], "earsense", 3),
     ],
 )
@@ -265,6 +265,8 @@ def test_a_title_without_instrumentation_stands_below_the_life() -> None:
             "Related Composers", "C D", "Born: 1800"]  # fmt: skip
     assert regions(page, LABELS)["title"] == ["Trio"]
     assert regions(page[:4], LABELS) == {}
+    listed = ["Search", "Trio", "1 recording, 1 video", "Duo", "1 recording, 2 videos"]
+    assert regions(listed, LABELS) == {}
 
 
 @pytest.mark.parametrize(
