@@ -3,8 +3,8 @@
 Selectors are tried first, field by field; what they do not find is read from the visible text.
 """
 
+import dataclasses
 import logging
-import re
 import tomllib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,28 +24,17 @@ from crawler.errors import UserError
 from crawler.grammar import Counts, Labels, Lines
 from crawler.items import Article, Person, Work
 from crawler.playlist import Row, paired, recordings
+from crawler.prose import notes
 from crawler.references import Carried, carried, from_element, unique
+from crawler.regions import joined, regions
 from crawler.urls import slug
+from crawler.visible import text_lines
 
 logger = logging.getLogger(__name__)
 
 Value = TypeVar("Value")
 
 VIDEO_URL = "https://www.youtube.com/watch?v={id}"
-INLINE = (
-    "a|abbr|b|bdi|bdo|big|cite|code|em|font|i|ins|kbd|label|mark|q|s|small|span|strong|sub|sup|"
-    "time|tt|u|var|wbr"
-)
-# Of a tree written as XML, where every < and > that is no markup is escaped.
-UNSEEN = re.compile(
-    r"<!--.*?-->|<\?.*?\?>|<(head|script|style|template|noscript)(?: [^>]*?)?(?:/>|>.*?</\1>)",
-    re.DOTALL,
-)
-INLINE_TAG = re.compile(rf"</?(?:{INLINE})(?: [^>]*)?/?>")
-TAG = re.compile(r"<[^>]*>")
-LINE = re.compile(r"[^ \n][^\n]*")
-BLANKS = (("\n", " "), *((odd, "") for odd in "\u200b\u2060\ufeff\xad"))
-ENTITIES = (("&#13;", " "), ("&lt;", "<"), ("&gt;", ">"), ("&amp;", "&"))
 MIN_ARTICLE = 200  # characters of prose, where no selector says that it is an article
 ROW_DEPTH = 8  # elements around a video's carrier that may be its row
 ROW_LINES = 6  # more than that are no row of a playlist
@@ -106,18 +95,6 @@ ARTICLE_FIELDS = ("title", "date", "text")
 DEFAULT = read_selectors(Path(__file__).with_name("selectors.toml"))
 
 
-def text_lines(root: etree._Element) -> list[str]:
-    """The visible text of an element: a line a block, white space collapsed, no empty lines."""
-    text = etree.tostring(root, encoding="unicode", with_tail=False)
-    for found, put in BLANKS:
-        text = text.replace(found, put)
-    text = UNSEEN.sub("", text)  # takes no room, so it ends no line
-    text = TAG.sub("\n", INLINE_TAG.sub("", text))
-    for found, put in ENTITIES:
-        text = text.replace(found, put)
-    return [" ".join(words) for line in LINE.findall(text) if (words := line.split())]
-
-
 @cache
 def _compiled(css: str) -> etree.XPath:
     try:
@@ -142,7 +119,7 @@ class _Page:
 
     @cached_property
     def _lines(self) -> list[str]:
-        return grammar.joined(text_lines(self._root))
+        return joined(text_lines(self._root))
 
     def _elements(self, css: str) -> list[etree._Element]:
         found = _compiled(css)(self._root) if css else []
@@ -228,42 +205,57 @@ class WorkPage(_Page):
 
     @cached_property
     def _regions(self) -> Mapping[str, Lines]:
-        return grammar.regions(self._lines, self.selectors.labels)
+        selected = self._chosen(self.selectors.work["title"])
+        return regions(self._lines, self.selectors.labels, selected)
 
     @cached_property
     def _fields(self) -> dict[str, Field]:
         labels = self.selectors.labels
-        title = self._read("title", grammar.title)
-        counts = self._read("counts", grammar.counts)
+        composer = self._read("composer", _living, grammar.person)
+        title = _without_name(self._read("title", grammar.title), composer.value)
+        counts = self._read("counts", grammar.counts, grammar.listed_counts)
         videos, refs = self._videos()
         found = [
             title,
             counts,
             videos,
             self._recordings(refs, counts.value),
-            self._read("list", grammar.list_place),
-            self._read("composer", grammar.person),
-            self._read("instrumentation", grammar.instrumentation),
-            self._read("movements", grammar.movements),
-            self._read("facts", lambda lines: grammar.facts(lines, labels)),
-            self._read("notes", lambda lines: grammar.notes(lines, labels, title.value or "")),
+            self._read("list", lambda lines: grammar.list_place(lines, labels)),
+            composer,
+            self._read("instrumentation", grammar.instrumentation, grammar.bare_instrumentation),
+            self._read("movements", grammar.movements, grammar.listed_movements),
+            self._read(
+                "facts",
+                lambda lines: grammar.facts(lines, labels),
+                lambda lines: grammar.listed_facts(lines, labels),
+            ),
+            self._read("notes", lambda lines: notes(lines, labels, title.value or "")),
             self._read("related", grammar.related),
         ]
         return {field.name: field for field in found}
 
-    def _read(self, field: str, parse: Callable[[Lines], Value]) -> Field:
+    def _read(
+        self,
+        field: str,
+        parse: Callable[[Lines], Value],
+        known: Callable[[Lines], Value] | None = None,
+    ) -> Field:
+        """A field by its selector, else from the text; `known` reads lines that must hold it.
+
+        What only `known` reads may be any text, so it counts where the text has nothing better.
+        """
         css = self.selectors.work[field]
-        selected = grammar.joined(self._chosen(css))
-        chosen = (parse(selected) or None) if selected else None
-        # A name alone may be any text: it counts where the page has no composer with a life.
-        if chosen and (field != "composer" or any(map(grammar.is_life, selected))):
+        selected = joined(self._chosen(css))
+        if chosen := (parse(selected) or None) if selected else None:
             return Field(name=field, value=chosen, method="selector")
         tried: tuple[str, ...] = (_no_selection(css, selected),)
         region = self._regions.get(field)
-        if value := parse(region) if region else None:
-            return Field(name=field, value=value, method="text", tried=tried)
-        if chosen:
+        value = parse(region) if region else None
+        if not value and selected and known and (chosen := known(selected)):
             return Field(name=field, value=chosen, method="selector")
+        value = value or (known(region) if region and field == "composer" and known else None)
+        if value:
+            return Field(name=field, value=value, method="text", tried=tried)
         tried = (*tried, _no_text(self._regions, region))
         return Field(name=field, value=None, method=None, tried=tried)
 
@@ -315,6 +307,22 @@ ORDER = (
     "instrumentation", "movements", "facts", "counts", "recordings", "videos", "notes", "related",
 )
 # fmt: on
+
+
+def _living(lines: Lines) -> Person | None:
+    """The composer where the lines tell more than a name."""
+    person = grammar.person(lines)
+    return person if person and dataclasses.replace(person, name="") != Person(name="") else None
+
+
+def _without_name(title: Field, composer: Person | None) -> Field:
+    """The title without the composer's name before it."""
+    if not title.value or composer is None:
+        return title
+    value = title.value
+    for mark in (": ", " - ", " \u2013 "):
+        value = value.removeprefix(f"{composer.name}{mark}")
+    return dataclasses.replace(title, value=value)
 
 
 def _no_selection(css: str, selected: Lines) -> str:

@@ -9,8 +9,10 @@ from page_markups import MARKUPS as INVENTED
 from page_markups import fixtures, page
 
 from crawler.errors import UserError
-from crawler.items import Movement, Work, read_works, work_to_dict
-from crawler.pages import DEFAULT, ArticlePage, PageError, WorkPage, read_selectors, text_lines
+from crawler.grammar import Counts
+from crawler.items import Movement, Note, Person, Work, read_works, work_to_dict
+from crawler.pages import DEFAULT, ArticlePage, PageError, WorkPage, read_selectors
+from crawler.visible import text_lines
 from demo.markup import MARKUPS, render_article, render_work
 
 FIXTURE = Path(__file__).parent / "fixtures" / "site"
@@ -64,6 +66,29 @@ def test_one_data_file_fits_the_selectors_to_another_markup(tmp_path: Path) -> N
     assert found.work() == work
     missing = {"opus", "catalogue"}  # the title has none
     assert {name for name, how in found.coverage().items() if how != "selector"} == missing
+
+
+@pytest.mark.parametrize(
+    ("field", "markup", "expected"),
+    [
+        ("movements", "<ol><li>Allegro<li>8:10 Adagio</ol>",
+         (Movement(number=1, name="Allegro"), Movement(number=2, name="Adagio", typical_s=490))),
+        ("facts", "<dl><dt>Duration<dd>39 minutes<dt>Composed<dd>1867</dl>",
+         {"Duration": "39 minutes", "Composed": "1867"}),
+        ("instrumentation", "for violin and cello", "violin and cello"),
+        ("counts", "<b>Recordings: 1</b> <b>Videos: 4</b>", Counts(1, 4)),
+        ("composer", "Anna Muster", Person(name="Anna Muster")),
+        ("notes", "<p>He wrote it in Bonn.<p>It is fiery.",
+         (Note(source="earsense", text="He wrote it in Bonn.\n\nIt is fiery."),)),
+    ],
+)  # fmt: skip
+def test_a_right_selector_finds_a_field_in_any_form(
+    field: str, markup: str, expected: object
+) -> None:
+    selectors = dataclasses.replace(DEFAULT, work={**DEFAULT.work, field: ".it"})
+    html = f"<p>x</p><p>1801~1850</p><h1 class=title>Trio</h1><div class=it>{markup}</div>"
+    found = {item.name: item for item in WorkPage(html, "x", selectors=selectors).fields()}
+    assert (found[field].value, found[field].method) == (expected, "selector")
 
 
 @pytest.mark.parametrize("name", sorted(set(DEFAULT.work) - {"title", "related"}))
@@ -189,8 +214,9 @@ def test_text_lines_break_at_blocks_only() -> None:
     root = lxml_html.fromstring(
         "<div>a <b>b</b><i>c</i>\n d<!-- no -->e<br>f<p>g</p>h<script>no</script>i"
         "<table><tr><td>j</td><td>k</td></tr></table> l&nbsp;m </div>"
+        "<p><dfn>n</dfn>o <del>p</del> <any>q</any> <img>r\x01</p><x-row>s</x-row>"
     )
-    assert text_lines(root) == ["a bc de", "f", "g", "hi", "j", "k", "l m"]
+    assert text_lines(root) == ["a bc de", "f", "g", "hi", "j", "k", "l m", "no p q r", "s"]
 
 
 BROKEN = {
