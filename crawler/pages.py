@@ -8,7 +8,7 @@ import re
 import tomllib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache, cached_property
 from itertools import islice
 from pathlib import Path
@@ -83,7 +83,7 @@ def read_selectors(path: Path) -> Selectors:
         lists: dict[str, Any] = {k: tuple(v) for k, v in words.items() if isinstance(v, list)}
         selectors = Selectors(**{**table, "labels": Labels(**{**words, **lists})})
         _check_tables(selectors)
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
             f"{path} holds no selectors like crawler/selectors.toml: {error}"
         ) from error
@@ -91,6 +91,15 @@ def read_selectors(path: Path) -> Selectors:
 
 
 def _check_tables(selectors: Selectors) -> None:
+    for field in fields(Labels):
+        value, is_list = getattr(selectors.labels, field.name), field.type is not str
+        texts = value if isinstance(value, tuple) else (value,)
+        if isinstance(value, tuple) != is_list or not all(
+            isinstance(text, str) and text for text in texts
+        ):
+            raise TypeError(f"labels.{field.name} is not {'a list of texts' * is_list or 'a text'}")
+    if type(selectors.version) is not int:
+        raise TypeError("version is not a whole number")
     for table, known in ((selectors.work, WORK_FIELDS), (selectors.article, ARTICLE_FIELDS)):
         if set(table) != set(known) or not all(isinstance(css, str) for css in table.values()):
             raise KeyError(f"a table has to give a CSS text for each of {', '.join(known)}")
@@ -270,10 +279,12 @@ class WorkPage(_Page):
     def _videos(self) -> tuple[Field, list[Carried]]:
         css = self.selectors.work["videos"]
         found = [
-            (ref, element) for element in self._elements(css) if (ref := from_element(element))
+            (ref, element)
+            for element in self._elements(css)
+            if (ref := from_element(element, self.url))
         ]
         method = "selector" if found else "shape"
-        found = found or carried(self._root)
+        found = found or carried(self._root, self.url)
         tried = [] if method == "selector" else [_no_selection(css, self._chosen(css))]
         if not found:
             tried.append("shape: no id with its id and movement, no watch or embed link")
