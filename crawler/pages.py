@@ -1,4 +1,4 @@
-"""WorkPage and ArticlePage: the HTML text of a page -> Work or Article.
+"""WorkPage: the HTML text of a page -> Work.
 
 Selectors are tried first, field by field; what they do not find is read from the visible text.
 """
@@ -22,7 +22,7 @@ from parsel.selector import create_root_node
 from crawler import grammar, playlist
 from crawler.errors import UserError
 from crawler.grammar import Counts, Labels, Lines
-from crawler.items import Article, Person, Work
+from crawler.items import Person, Work
 from crawler.playlist import Row, paired, recordings
 from crawler.references import Carried, carried, from_element, unique
 from crawler.urls import slug
@@ -46,7 +46,6 @@ TAG = re.compile(r"<[^>]*>")
 LINE = re.compile(r"[^ \n][^\n]*")
 BLANKS = (("\n", " "), *((odd, "") for odd in "\u200b\u2060\ufeff\xad"))
 ENTITIES = (("&#13;", " "), ("&lt;", "<"), ("&gt;", ">"), ("&amp;", "&"))
-MIN_ARTICLE = 200  # characters of prose, where no selector says that it is an article
 ROW_DEPTH = 8  # elements around a video's carrier that may be its row
 ROW_LINES = 6  # more than that are no row of a playlist
 # Fields that are read out of another field, and where they stand in a Work.
@@ -135,7 +134,7 @@ def _compiled(css: str) -> etree.XPath:
         raise UserError(f"{css!r} in the selectors is no CSS selector: {error}") from error
 
 
-class _Page:
+class Page:
     """A page's element tree, built from a string."""
 
     def __init__(self, html: str, url: str, *, selectors: Selectors = DEFAULT) -> None:
@@ -176,7 +175,7 @@ class Field:
     tried: tuple[str, ...] = ()  # what did not find it, in this order
 
 
-class WorkPage(_Page):
+class WorkPage(Page):
     """A work page, read from its HTML text alone.
 
     `url` is its canonical address, `video_url` the pattern of a video's address. PageError when
@@ -378,26 +377,3 @@ def _lines_around(carriers: Sequence[etree._Element]) -> list[list[str]]:
             best = lines
         around.append(best)
     return around if all(around) else []
-
-
-class ArticlePage(_Page):
-    """An article's page, read from its HTML text alone."""
-
-    def article(self) -> Article:
-        """The article; PageError when the page has no title or no prose."""
-        css = self.selectors.article
-        title = " ".join(self._chosen(css["title"])) or " ".join(self._chosen("h1"))
-        texts = self._chosen(css["text"])
-        if not texts:
-            texts = self._chosen("p")
-            if sum(map(len, texts)) < MIN_ARTICLE:
-                raise PageError(f"not an article: no prose in {len(self._lines)} lines of text")
-        if not title:
-            raise PageError("not an article: no title")
-        return Article(
-            article_id=slug(self.url),
-            page_url=self.url,
-            title=title,
-            text="\n\n".join(texts),
-            date=" ".join(self._chosen(css["date"])) or None,
-        )

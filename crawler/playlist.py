@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from crawler.grammar import (
     COUNT,
@@ -19,10 +20,9 @@ from crawler.grammar import (
 from crawler.items import Part, Recording
 from crawler.references import Reference, unique
 
-GLUED = re.compile(  # between a time, names and a numeral that no white space parts
-    r"(?<=\d:\d\d)(?=[^\W\d_])|(?<=\d:\d\d[\])])(?=[^\W\d_])|"
-    r"(?<=[a-z)\u00df-\u024f])(?=[IVXL]{1,6}\.(?: |$))"
-)
+# Where no white space parts a time, names and a numeral: "8:30A TrioI. Allegro".
+TIME_GLUED = re.compile(r"[\[(]?\d{1,2}(?::\d\d)+[\])]?(?=[^\W\d_])")
+NUMERAL_GLUED = re.compile(r"[IVXL](?<=[a-z)\u00df-\u024f].)[IVXL]{0,5}\.(?: |$)")
 OUTER_COMMA = re.compile(r",(?![^()]*\))")  # not within parentheses
 
 
@@ -59,12 +59,18 @@ def rows(lines: Lines, labels: Labels, expected: int) -> list[Row]:
 def _row_pieces(lines: Lines, labels: Labels) -> list[str]:
     """The lines without counts and controls, a leading time as a piece of its own."""
     pieces: list[str] = []
-    for line in (piece for glued in lines for piece in GLUED.split(glued) if piece):
+    for line in (piece for glued in lines for piece in _unglued(glued)):
         if line[0] in "0123456789[(" and (match := LEADING_TIME.fullmatch(line)):
             pieces += [piece for piece in match.groups() if piece]
         elif not COUNT.match(line) and not is_control(line, labels):
             pieces.append(line)
     return pieces
+
+
+def _unglued(line: str) -> list[str]:
+    time, numeral = TIME_GLUED.match(line), NUMERAL_GLUED.search(line)
+    cuts = [0, *([time.end()] if time else []), *([numeral.start()] if numeral else []), len(line)]
+    return [line[begin:end] for begin, end in pairwise(cuts)]
 
 
 def _texts(pieces: Lines) -> tuple[str, ...]:

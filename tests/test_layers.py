@@ -13,7 +13,8 @@ ROOT = Path(__file__).parent.parent
 ORDER = """
 crawler.errors crawler.files crawler.items crawler.summary crawler.console crawler.draining
 crawler.ledger crawler.options
-crawler.urls crawler.references crawler.grammar crawler.playlist crawler.pages crawler.pagestore
+crawler.urls crawler.references crawler.grammar crawler.playlist crawler.pages crawler.articles
+crawler.pagestore
 crawler.pipelines crawler.reader crawler.accounting crawler.settings
 crawler.spiders.earsense crawler.crawl crawler.probe
 crawler.studyfiles crawler.anomalies crawler.released

@@ -8,9 +8,10 @@ from lxml import html as lxml_html
 from page_markups import MARKUPS as INVENTED
 from page_markups import fixtures, page
 
+from crawler.articles import ArticlePage
 from crawler.errors import UserError
 from crawler.items import Movement, Work, read_works, work_to_dict
-from crawler.pages import DEFAULT, ArticlePage, PageError, WorkPage, read_selectors, text_lines
+from crawler.pages import DEFAULT, PageError, WorkPage, read_selectors, text_lines
 from demo.markup import MARKUPS, render_article, render_work
 
 FIXTURE = Path(__file__).parent / "fixtures" / "site"
@@ -252,8 +253,29 @@ def test_article() -> None:
     found = ArticlePage(render_article(article), "/article/x/").article()
     assert (found.title, found.date, found.text) == ("A < B", "May 9th, 2012", article["text"])
     assert (found.article_id, found.page_url) == ("x", "/article/x/")
-    bare = f"<h1>Title</h1><p>{'Long prose. ' * 20}</p>"
-    assert ArticlePage(bare, "/article/x/").article().date is None
+
+
+PROSE = "The quartet was the talk of the whole town, and it still is. " * 4
+TITLE = "Of Quartets"
+LOOSE = {
+    "plain": f"<h1>site</h1><h1>{TITLE}</h1><p>May 9th, 2012</p><p>{PROSE}</p><p>Read more</p>",
+    "breaks": f"<h1>{TITLE}</h1><div>May 9th, 2012<br>{PROSE}<br></div><footer>home</footer>",
+    "lower heading": f"<p>home</p><h2>{TITLE}</h2><p>May 9th, 2012</p><p>{PROSE}</p><h2>more</h2>",
+    "teaser": f"<article><h1>{TITLE}</h1><p>May 9th, 2012</p><div>{PROSE}</div></article>"
+    "<article><h1>Another</h1><p>A teaser.</p></article>",
+}
+
+
+@pytest.mark.parametrize("html", LOOSE.values(), ids=LOOSE)
+def test_an_article_without_its_selectors(html: str) -> None:
+    found = ArticlePage(html, "/article/x/").article()
+    assert (found.title, found.date, found.text) == (TITLE, "May 9th, 2012", PROSE.strip())
+
+
+@pytest.mark.parametrize("title", ["Page not found", "404", "Error 404: gone", "Not found."])
+def test_an_article_that_is_gone_is_none(title: str) -> None:
+    with pytest.raises(PageError, match="its title is"):
+        ArticlePage(f"<h1>{title}</h1><p>{PROSE}</p>", "/article/x/").article()
 
 
 def test_other_selectors_are_read_from_a_file(tmp_path: Path) -> None:
