@@ -69,6 +69,8 @@ def _row_pieces(lines: Lines, labels: Labels) -> list[str]:
 
 def _unglued(line: str) -> list[str]:
     time, numeral = TIME_GLUED.match(line), NUMERAL_GLUED.search(line)
+    if not (time or numeral):
+        return [line]
     cuts = [0, *([time.end()] if time else []), *([numeral.start()] if numeral else []), len(line)]
     return [line[begin:end] for begin, end in pairwise(cuts)]
 

@@ -300,7 +300,7 @@ def _value_lists(root: etree._Element) -> Iterator[tuple[list[Named], etree._Ele
         if len(named) > 1:
             yield named, element
         for _, value in named:
-            if len(value) > 25 and may_carry(value):
+            if len(value) > 25 and QUOTED.search(value):
                 yield from ((values, element) for values in literals(value))
     for script in SCRIPTS(root):
         text = script.text or ""
