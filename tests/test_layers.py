@@ -17,8 +17,9 @@ crawler.urls crawler.references crawler.grammar crawler.playlist crawler.pages c
 crawler.pagestore
 crawler.pipelines crawler.reader crawler.accounting crawler.settings
 crawler.spiders.earsense crawler.crawl crawler.probe
-crawler.studyfiles crawler.anomalies crawler.released
-dataset.schema dataset.filters dataset.index dataset.captions dataset.pairing dataset.tables
+crawler.records crawler.studyfiles crawler.anomalies crawler.released
+dataset.schema dataset.filters dataset.index dataset.captions dataset.pairing dataset.cells
+dataset.tables
 dataset.sources dataset.audio dataset.bounds dataset.fetch dataset.splits dataset.ids
 dataset.validate dataset.plots
 dataset.report dataset.export
