@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import inspect
+import io
 import json
 import logging
 import os
@@ -113,6 +114,8 @@ def command(
 
         @functools.wraps(body)
         def run(**given: Any) -> None:
+            if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal may not have every letter
+                sys.stdout.reconfigure(errors="replace")
             values = {name: given.pop(name) for name in COMMON}
             level = {0: logging.WARNING, 1: logging.INFO}.get(values["verbose"], logging.DEBUG)
             logging.basicConfig(
@@ -478,7 +481,8 @@ def probe(
     )
     found = look(page, url=url, config=config)
     if save:
-        save_fixture(found, save)
+        for path in save_fixture(found, save):
+            typer.echo(f"wrote {path}", err=True)
     if common.as_json:
         typer.echo(json.dumps(found.to_dict()))
     elif found.fields:

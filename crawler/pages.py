@@ -1,4 +1,4 @@
-"""WorkPage and ArticlePage: the HTML text of a page -> Work or Article.
+"""WorkPage: the HTML text of a page -> Work.
 
 Selectors are tried first, field by field; what they do not find is read from the visible text.
 """
@@ -8,7 +8,7 @@ import logging
 import tomllib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache, cached_property
 from itertools import islice
 from pathlib import Path
@@ -22,7 +22,7 @@ from parsel.selector import create_root_node
 from crawler import grammar, playlist
 from crawler.errors import UserError
 from crawler.grammar import Counts, Labels, Lines
-from crawler.items import Article, Person, Work
+from crawler.items import Person, Work
 from crawler.playlist import Row, paired, recordings
 from crawler.prose import notes
 from crawler.references import Carried, carried, from_element, unique
@@ -35,7 +35,6 @@ logger = logging.getLogger(__name__)
 Value = TypeVar("Value")
 
 VIDEO_URL = "https://www.youtube.com/watch?v={id}"
-MIN_ARTICLE = 200  # characters of prose, where no selector says that it is an article
 ROW_DEPTH = 8  # elements around a video's carrier that may be its row
 ROW_LINES = 6  # more than that are no row of a playlist
 # Fields that are read out of another field, and where they stand in a Work.
@@ -72,7 +71,7 @@ def read_selectors(path: Path) -> Selectors:
         lists: dict[str, Any] = {k: tuple(v) for k, v in words.items() if isinstance(v, list)}
         selectors = Selectors(**{**table, "labels": Labels(**{**words, **lists})})
         _check_tables(selectors)
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
             f"{path} holds no selectors like crawler/selectors.toml: {error}"
         ) from error
@@ -80,6 +79,15 @@ def read_selectors(path: Path) -> Selectors:
 
 
 def _check_tables(selectors: Selectors) -> None:
+    for field in fields(Labels):
+        value, is_list = getattr(selectors.labels, field.name), field.type is not str
+        texts = value if isinstance(value, tuple) else (value,)
+        if isinstance(value, tuple) != is_list or not all(
+            isinstance(text, str) and text for text in texts
+        ):
+            raise TypeError(f"labels.{field.name} is not {'a list of texts' * is_list or 'a text'}")
+    if type(selectors.version) is not int:
+        raise TypeError("version is not a whole number")
     for table, known in ((selectors.work, WORK_FIELDS), (selectors.article, ARTICLE_FIELDS)):
         if set(table) != set(known) or not all(isinstance(css, str) for css in table.values()):
             raise KeyError(f"a table has to give a CSS text for each of {', '.join(known)}")
@@ -103,7 +111,7 @@ def _compiled(css: str) -> etree.XPath:
         raise UserError(f"{css!r} in the selectors is no CSS selector: {error}") from error
 
 
-class _Page:
+class Page:
     """A page's element tree, built from a string."""
 
     def __init__(self, html: str, url: str, *, selectors: Selectors = DEFAULT) -> None:
@@ -144,7 +152,7 @@ class Field:
     tried: tuple[str, ...] = ()  # what did not find it, in this order
 
 
-class WorkPage(_Page):
+class WorkPage(Page):
     """A work page, read from its HTML text alone.
 
     `url` is its canonical address, `video_url` the pattern of a video's address. PageError when
@@ -262,10 +270,12 @@ class WorkPage(_Page):
     def _videos(self) -> tuple[Field, list[Carried]]:
         css = self.selectors.work["videos"]
         found = [
-            (ref, element) for element in self._elements(css) if (ref := from_element(element))
+            (ref, element)
+            for element in self._elements(css)
+            if (ref := from_element(element, self.url))
         ]
         method = "selector" if found else "shape"
-        found = found or carried(self._root)
+        found = found or carried(self._root, self.url)
         tried = [] if method == "selector" else [_no_selection(css, self._chosen(css))]
         if not found:
             tried.append("shape: no id with its id and movement, no watch or embed link")
@@ -375,26 +385,3 @@ def _lines_around(carriers: Sequence[etree._Element]) -> list[list[str]]:
             best = lines
         around.append(best)
     return around if all(around) else []
-
-
-class ArticlePage(_Page):
-    """An article's page, read from its HTML text alone."""
-
-    def article(self) -> Article:
-        """The article; PageError when the page has no title or no prose."""
-        css = self.selectors.article
-        title = " ".join(self._chosen(css["title"])) or " ".join(self._chosen("h1"))
-        texts = self._chosen(css["text"])
-        if not texts:
-            texts = self._chosen("p")
-            if sum(map(len, texts)) < MIN_ARTICLE:
-                raise PageError(f"not an article: no prose in {len(self._lines)} lines of text")
-        if not title:
-            raise PageError("not an article: no title")
-        return Article(
-            article_id=slug(self.url),
-            page_url=self.url,
-            title=title,
-            text="\n\n".join(texts),
-            date=" ".join(self._chosen(css["date"])) or None,
-        )

@@ -14,7 +14,7 @@ ORDER = """
 crawler.errors crawler.files crawler.items crawler.summary crawler.console crawler.draining
 crawler.ledger crawler.options
 crawler.urls crawler.references crawler.visible crawler.grammar crawler.prose crawler.regions
-crawler.playlist crawler.pages crawler.pagestore
+crawler.playlist crawler.pages crawler.articles crawler.pagestore
 crawler.pipelines crawler.reader crawler.accounting crawler.settings
 crawler.spiders.earsense crawler.crawl crawler.probe
 crawler.records crawler.studyfiles crawler.anomalies crawler.released

@@ -8,10 +8,11 @@ from lxml import html as lxml_html
 from page_markups import MARKUPS as INVENTED
 from page_markups import fixtures, page
 
+from crawler.articles import ArticlePage
 from crawler.errors import UserError
 from crawler.grammar import Counts
 from crawler.items import Movement, Note, Person, Work, read_works, work_to_dict
-from crawler.pages import DEFAULT, ArticlePage, PageError, WorkPage, read_selectors
+from crawler.pages import DEFAULT, PageError, WorkPage, read_selectors
 from crawler.visible import text_lines
 from demo.markup import MARKUPS, render_article, render_work
 
@@ -198,6 +199,25 @@ def test_rows_without_times_and_without_a_chain_part_by_performers() -> None:
     ]
 
 
+@pytest.mark.parametrize("tag", ["p", "span"])
+def test_one_video_with_bounds_and_rows_without_white_space(tag: str) -> None:
+    names = ["I. Allegro con brio", "II. Adagio", "III. Rondo"]
+    rows = "".join(
+        f"<div><iframe src='//youtube.com/embed/aaaaaaaaaaa?start={200 * n}&end={200 * n + 180}'>"
+        f"</iframe><{tag}>3:00</{tag}><{tag}>A Trio</{tag}><{tag}>{name}</{tag}></div>"
+        for n, name in enumerate(names)
+    )
+    page = f"""<p>A B (1900-1980)</p><p>Trio</p><p>(for trio)</p><p>I. Allegro</p><p>II. Adagio</p>
+        <p>1 recording, 3 videos</p>{rows}<h2>Related Composers</h2>"""
+    (found,) = WorkPage(page, "A-B-Trio").work().recordings
+    assert (found.recording_id, found.performers) == ("aaaaaaaaaaa1", ("A Trio",))
+    assert [(part.video_id, part.start_s, part.end_s, part.name) for part in found.parts] == [
+        ("aaaaaaaaaaa1", 0.0, 180.0, "Allegro con brio"),
+        ("aaaaaaaaaaa2", 200.0, 380.0, "Adagio"),
+        ("aaaaaaaaaaa3", 400.0, 580.0, "Rondo"),
+    ]
+
+
 def test_rows_that_do_not_fit_their_videos_lend_them_no_names(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -259,8 +279,29 @@ def test_article() -> None:
     found = ArticlePage(render_article(article), "/article/x/").article()
     assert (found.title, found.date, found.text) == ("A < B", "May 9th, 2012", article["text"])
     assert (found.article_id, found.page_url) == ("x", "/article/x/")
-    bare = f"<h1>Title</h1><p>{'Long prose. ' * 20}</p>"
-    assert ArticlePage(bare, "/article/x/").article().date is None
+
+
+PROSE = "The quartet was the talk of the whole town, and it still is. " * 4
+TITLE = "Of Quartets"
+LOOSE = {
+    "plain": f"<h1>site</h1><h1>{TITLE}</h1><p>May 9th, 2012</p><p>{PROSE}</p><p>Read more</p>",
+    "breaks": f"<h1>{TITLE}</h1><div>May 9th, 2012<br>{PROSE}<br></div><footer>home</footer>",
+    "lower heading": f"<p>home</p><h2>{TITLE}</h2><p>May 9th, 2012</p><p>{PROSE}</p><h2>more</h2>",
+    "teaser": f"<article><h1>{TITLE}</h1><p>May 9th, 2012</p><div>{PROSE}</div></article>"
+    "<article><h1>Another</h1><p>A teaser.</p></article>",
+}
+
+
+@pytest.mark.parametrize("html", LOOSE.values(), ids=LOOSE)
+def test_an_article_without_its_selectors(html: str) -> None:
+    found = ArticlePage(html, "/article/x/").article()
+    assert (found.title, found.date, found.text) == (TITLE, "May 9th, 2012", PROSE.strip())
+
+
+@pytest.mark.parametrize("title", ["Page not found", "404", "Error 404: gone", "Not found."])
+def test_an_article_that_is_gone_is_none(title: str) -> None:
+    with pytest.raises(PageError, match="its title is"):
+        ArticlePage(f"<h1>{title}</h1><p>{PROSE}</p>", "/article/x/").article()
 
 
 def test_other_selectors_are_read_from_a_file(tmp_path: Path) -> None:
@@ -276,12 +317,36 @@ def test_other_selectors_are_read_from_a_file(tmp_path: Path) -> None:
     assert read_selectors(Path("crawler") / "selectors.toml") == DEFAULT
 
 
-@pytest.mark.parametrize("text", [None, "not toml", "version = 1", '[labels]\nsurprise = "x"'])
+@pytest.mark.parametrize(
+    "text", [None, "not toml", "version = 1", '[labels]\nsurprise = "x"', "labels = 1"]
+)
 def test_a_file_without_selectors_is_named(tmp_path: Path, text: str | None) -> None:
     path = tmp_path / "mine.toml"
     if text is not None:
         path.write_text(text)
     with pytest.raises(UserError, match=r"mine\.toml"):
+        read_selectors(path)
+
+
+@pytest.mark.parametrize(
+    ("was", "put", "said"),
+    [
+        ('facts = ["Duration",', 'facts = "Duration" #', r"labels\.facts is not a list of texts"),
+        ('controls = ["autoopen",', "controls = [1,", r"labels\.controls is not a list of texts"),
+        ('own = "earsense"', "own = 3", r"labels\.own is not a text"),
+        ('own = "earsense"', 'own = ["earsense"]', r"labels\.own is not a text"),
+        ('glossary = "glossary"', 'glossary = ""', r"labels\.glossary is not a text"),
+        ("version = 3", 'version = "3"', "version is not a whole number"),
+    ],
+)
+def test_every_table_of_a_selectors_file_is_checked(
+    tmp_path: Path, was: str, put: str, said: str
+) -> None:
+    text = (Path("crawler") / "selectors.toml").read_text()
+    assert was in text
+    path = tmp_path / "mine.toml"
+    path.write_text(text.replace(was, put))
+    with pytest.raises(UserError, match=said):
         read_selectors(path)
 
 
