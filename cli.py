@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import inspect
+import io
 import json
 import logging
 import os
@@ -114,6 +115,8 @@ def command(
 
         @functools.wraps(body)
         def run(**given: Any) -> None:
+            if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal may not have every letter
+                sys.stdout.reconfigure(errors="replace")
             values = {name: given.pop(name) for name in COMMON}
             level = {0: logging.WARNING, 1: logging.INFO}.get(values["verbose"], logging.DEBUG)
             logging.basicConfig(
@@ -264,7 +267,10 @@ def released(
     common: Common,
     folder: Annotated[Path, typer.Argument(help="The folder with the study's three files.")],
 ) -> None:
-    """The 2022 study's texts and videos -> works.jsonl, with a count of every kind of anomaly."""
+    """The 2022 study's texts and videos -> works.jsonl, with a count of every kind of anomaly.
+
+    Into a folder of its own; a second import replaces the first.
+    """
     from crawler.released import import_released
 
     perform(common, "import", import_released, common.data, folder)
@@ -273,14 +279,20 @@ def released(
 @command(None, "earscribe import table captions.csv --text caption --url ytid", group=imports)
 def table(
     common: Common,
-    file: Annotated[Path, typer.Argument(help="CSV, TSV, JSONL or parquet.")],
+    file: Annotated[Path, typer.Argument(help="CSV, TSV, JSONL or parquet, in UTF-8.")],
     text: Annotated[str, typer.Option(help="Column of the texts.")],
     url: Annotated[str | None, typer.Option(help="Column of addresses or YouTube ids.")] = None,
     audio: Annotated[
-        str | None, typer.Option("--file", help="Column of audio files, instead of --url.")
+        str | None,
+        typer.Option("--file", help="Column of audio files beside the table, instead of --url."),
     ] = None,
-    start: Annotated[str | None, typer.Option(help="Column of begins: seconds or m:ss.")] = None,
-    end: Annotated[str | None, typer.Option(help="Column of ends.")] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(help="Column of begins: 75, 1:15 or 1m15s; default: t= of a YouTube address."),
+    ] = None,
+    end: Annotated[
+        str | None, typer.Option(help="Column of ends; default: end= of a YouTube address.")
+    ] = None,
     id_: Annotated[
         str | None, typer.Option("--id", help="Column that says which rows are of one work.")
     ] = None,
@@ -290,7 +302,10 @@ def table(
         str | None, typer.Option(help="Licence of the texts: CC BY 4.0.")
     ] = None,
 ) -> None:
-    """A table of your own, texts beside addresses or audio files -> pairs.parquet (pending)."""
+    """A table of your own, texts beside addresses or audio files -> pairs.parquet (pending).
+
+    Rows of an earlier table of the same file name are replaced.
+    """
     from dataset.tables import TableConfig, import_table
 
     config = TableConfig(
@@ -312,7 +327,7 @@ def ids(
     common: Common,
     file: Annotated[Path, typer.Argument(help="What `earscribe export ids` wrote.")],
 ) -> None:
-    """A release of ids and facts: the pages to crawl, and what `validate` compares with."""
+    """A release of ids and facts: what to crawl or import, and what `validate` compares with."""
     from dataset.ids import import_ids
 
     perform(common, "import", import_ids, common.data, file)
@@ -490,7 +505,8 @@ def probe(
     )
     found = look(page, url=url, config=config)
     if save:
-        save_fixture(found, save)
+        for path in save_fixture(found, save):
+            typer.echo(f"wrote {path}", err=True)
     if common.as_json:
         typer.echo(json.dumps(found.to_dict()))
     elif found.fields:
@@ -509,7 +525,10 @@ def status(common: Common) -> None:
     names = ("stage", "state", "class", "number")
     rows = [dict(zip(names, row, strict=True)) for row in stages_so_far(common.data)]
     if not rows:
-        raise UserError(f"nothing has been run on {common.data} yet: begin with `earscribe crawl`")
+        raise UserError(
+            f"nothing has been run on {common.data} yet: begin with `earscribe crawl` "
+            "or `earscribe import`"
+        )
     if common.as_json:
         typer.echo(json.dumps(rows))
         return

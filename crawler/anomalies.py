@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from crawler import grammar
+from crawler.records import number
 from crawler.studyfiles import Entry, Study, StudyText, movement_names
 
 LONG_S = 1_200.0  # an entry this long is hardly one movement
@@ -24,17 +25,20 @@ TextTest = Callable[[StudyText], object]
 
 ENTRIES: Mapping[str, EntryTest] = {  # class -> whether an entry is of it
     "got is text": lambda e: isinstance(e.raw.get("got"), str),
-    "duration is a number": lambda e: isinstance(e.raw["duration"], int),
+    "duration is a number": lambda e: isinstance(e.raw["duration"], int | float),
     "last next_video is text": lambda e: e.following is None and e.raw["next_video"] == "0",
     "last next_video is a number": lambda e: e.following is None and e.raw["next_video"] == 0,
     "movement_id is empty": lambda e: e.movement is None,
     "complete work": lambda e: e.movement == 0,
-    "YouTube id is not of 11 characters": lambda e: e.raw.get("youtube_id") != e.youtube_id,
+    "YouTube id is not of 11 characters": lambda e: len(str(e.raw.get("youtube_id") or "")) != 11,
+    "YouTube id is not that of the video_id": lambda e: (
+        str(e.raw.get("youtube_id") or e.youtube_id)[:11] != e.youtube_id
+    ),
     "id begins with -": lambda e: e.youtube_id.startswith("-"),
     "id begins with _": lambda e: e.youtube_id.startswith("_"),
-    "no end after a start": lambda e: e.start_s and not float(e.raw["end"]),
+    "no end after a start": lambda e: e.start_s and not number(e.raw, "end"),
     "duration is not the interval": lambda e: (
-        e.duration_s and float(e.raw["end"]) and e.duration_s != (e.end_s or 0) - (e.start_s or 0)
+        e.duration_s and number(e.raw, "end") and e.duration_s != (e.end_s or 0) - (e.start_s or 0)
     ),
     "empty name": lambda e: not e.name,
     "qualifier among the performers": lambda e: e.qualifiers,

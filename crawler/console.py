@@ -44,7 +44,8 @@ def show_rows(title: str, rows: list[dict[str, Any]]) -> None:
     if width_needed([list(rows[0]), *cells]) > console.width:
         typer.echo(title)
         for row in rows:
-            typer.echo("  " + ", ".join(f"{key} {shown(value)}" for key, value in row.items()))
+            told = {key: text for key, value in row.items() if (text := shown(value))}
+            typer.echo("  " + ", ".join(f"{key} {text}" for key, text in told.items()))
         return
     table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
     for column, value in rows[0].items():

@@ -189,7 +189,9 @@ def read_works(path: Path) -> list[Work]:
     Raises UserError when it is missing or damaged, SchemaVersionError when of another version.
     """
     if not path.is_file():
-        raise UserError(f"no works at {path}: run `earscribe crawl` first")
+        raise UserError(
+            f"no works at {path}: run `earscribe crawl` first (or `earscribe import released`)"
+        )
     head, *lines = path.read_text(encoding="utf-8").rstrip("\n").split("\n")
     try:
         version = json.loads(head)["earscribe_works"]

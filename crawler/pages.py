@@ -1,14 +1,14 @@
-"""WorkPage and ArticlePage: the HTML text of a page -> Work or Article.
+"""WorkPage: the HTML text of a page -> Work.
 
 Selectors are tried first, field by field; what they do not find is read from the visible text.
 """
 
+import dataclasses
 import logging
-import re
 import tomllib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache, cached_property
 from itertools import islice
 from pathlib import Path
@@ -22,31 +22,19 @@ from parsel.selector import create_root_node
 from crawler import grammar, playlist
 from crawler.errors import UserError
 from crawler.grammar import Counts, Labels, Lines
-from crawler.items import Article, Person, Work
+from crawler.items import Person, Work
 from crawler.playlist import Row, paired, recordings
+from crawler.prose import notes
 from crawler.references import Carried, carried, from_element, unique
+from crawler.regions import joined, regions
 from crawler.urls import slug
+from crawler.visible import text_lines
 
 logger = logging.getLogger(__name__)
 
 Value = TypeVar("Value")
 
 VIDEO_URL = "https://www.youtube.com/watch?v={id}"
-INLINE = (
-    "a|abbr|b|bdi|bdo|big|cite|code|em|font|i|ins|kbd|label|mark|q|s|small|span|strong|sub|sup|"
-    "time|tt|u|var|wbr"
-)
-# Of a tree written as XML, where every < and > that is no markup is escaped.
-UNSEEN = re.compile(
-    r"<!--.*?-->|<\?.*?\?>|<(head|script|style|template|noscript)(?: [^>]*?)?(?:/>|>.*?</\1>)",
-    re.DOTALL,
-)
-INLINE_TAG = re.compile(rf"</?(?:{INLINE})(?: [^>]*)?/?>")
-TAG = re.compile(r"<[^>]*>")
-LINE = re.compile(r"[^ \n][^\n]*")
-BLANKS = (("\n", " "), *((odd, "") for odd in "\u200b\u2060\ufeff\xad"))
-ENTITIES = (("&#13;", " "), ("&lt;", "<"), ("&gt;", ">"), ("&amp;", "&"))
-MIN_ARTICLE = 200  # characters of prose, where no selector says that it is an article
 ROW_DEPTH = 8  # elements around a video's carrier that may be its row
 ROW_LINES = 6  # more than that are no row of a playlist
 # Fields that are read out of another field, and where they stand in a Work.
@@ -83,7 +71,7 @@ def read_selectors(path: Path) -> Selectors:
         lists: dict[str, Any] = {k: tuple(v) for k, v in words.items() if isinstance(v, list)}
         selectors = Selectors(**{**table, "labels": Labels(**{**words, **lists})})
         _check_tables(selectors)
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
             f"{path} holds no selectors like crawler/selectors.toml: {error}"
         ) from error
@@ -91,6 +79,15 @@ def read_selectors(path: Path) -> Selectors:
 
 
 def _check_tables(selectors: Selectors) -> None:
+    for field in fields(Labels):
+        value, is_list = getattr(selectors.labels, field.name), field.type is not str
+        texts = value if isinstance(value, tuple) else (value,)
+        if isinstance(value, tuple) != is_list or not all(
+            isinstance(text, str) and text for text in texts
+        ):
+            raise TypeError(f"labels.{field.name} is not {'a list of texts' * is_list or 'a text'}")
+    if type(selectors.version) is not int:
+        raise TypeError("version is not a whole number")
     for table, known in ((selectors.work, WORK_FIELDS), (selectors.article, ARTICLE_FIELDS)):
         if set(table) != set(known) or not all(isinstance(css, str) for css in table.values()):
             raise KeyError(f"a table has to give a CSS text for each of {', '.join(known)}")
@@ -106,18 +103,6 @@ ARTICLE_FIELDS = ("title", "date", "text")
 DEFAULT = read_selectors(Path(__file__).with_name("selectors.toml"))
 
 
-def text_lines(root: etree._Element) -> list[str]:
-    """The visible text of an element: a line a block, white space collapsed, no empty lines."""
-    text = etree.tostring(root, encoding="unicode", with_tail=False)
-    for found, put in BLANKS:
-        text = text.replace(found, put)
-    text = UNSEEN.sub("", text)  # takes no room, so it ends no line
-    text = TAG.sub("\n", INLINE_TAG.sub("", text))
-    for found, put in ENTITIES:
-        text = text.replace(found, put)
-    return [" ".join(words) for line in LINE.findall(text) if (words := line.split())]
-
-
 @cache
 def _compiled(css: str) -> etree.XPath:
     try:
@@ -126,7 +111,7 @@ def _compiled(css: str) -> etree.XPath:
         raise UserError(f"{css!r} in the selectors is no CSS selector: {error}") from error
 
 
-class _Page:
+class Page:
     """A page's element tree, built from a string."""
 
     def __init__(self, html: str, url: str, *, selectors: Selectors = DEFAULT) -> None:
@@ -142,7 +127,7 @@ class _Page:
 
     @cached_property
     def _lines(self) -> list[str]:
-        return grammar.joined(text_lines(self._root))
+        return joined(text_lines(self._root))
 
     def _elements(self, css: str) -> list[etree._Element]:
         found = _compiled(css)(self._root) if css else []
@@ -167,7 +152,7 @@ class Field:
     tried: tuple[str, ...] = ()  # what did not find it, in this order
 
 
-class WorkPage(_Page):
+class WorkPage(Page):
     """A work page, read from its HTML text alone.
 
     `url` is its canonical address, `video_url` the pattern of a video's address. PageError when
@@ -228,52 +213,69 @@ class WorkPage(_Page):
 
     @cached_property
     def _regions(self) -> Mapping[str, Lines]:
-        return grammar.regions(self._lines, self.selectors.labels)
+        selected = self._chosen(self.selectors.work["title"])
+        return regions(self._lines, self.selectors.labels, selected)
 
     @cached_property
     def _fields(self) -> dict[str, Field]:
         labels = self.selectors.labels
-        title = self._read("title", grammar.title)
-        counts = self._read("counts", grammar.counts)
+        composer = self._read("composer", _living, grammar.person)
+        title = _without_name(self._read("title", grammar.title), composer.value)
+        counts = self._read("counts", grammar.counts, grammar.listed_counts)
         videos, refs = self._videos()
         found = [
             title,
             counts,
             videos,
             self._recordings(refs, counts.value),
-            self._read("list", grammar.list_place),
-            self._read("composer", grammar.person),
-            self._read("instrumentation", grammar.instrumentation),
-            self._read("movements", grammar.movements),
-            self._read("facts", lambda lines: grammar.facts(lines, labels)),
-            self._read("notes", lambda lines: grammar.notes(lines, labels, title.value or "")),
+            self._read("list", lambda lines: grammar.list_place(lines, labels)),
+            composer,
+            self._read("instrumentation", grammar.instrumentation, grammar.bare_instrumentation),
+            self._read("movements", grammar.movements, grammar.listed_movements),
+            self._read(
+                "facts",
+                lambda lines: grammar.facts(lines, labels),
+                lambda lines: grammar.listed_facts(lines, labels),
+            ),
+            self._read("notes", lambda lines: notes(lines, labels, title.value or "")),
             self._read("related", grammar.related),
         ]
         return {field.name: field for field in found}
 
-    def _read(self, field: str, parse: Callable[[Lines], Value]) -> Field:
+    def _read(
+        self,
+        field: str,
+        parse: Callable[[Lines], Value],
+        known: Callable[[Lines], Value] | None = None,
+    ) -> Field:
+        """A field by its selector, else from the text; `known` reads lines that must hold it.
+
+        What only `known` reads may be any text, so it counts where the text has nothing better.
+        """
         css = self.selectors.work[field]
-        selected = grammar.joined(self._chosen(css))
-        chosen = (parse(selected) or None) if selected else None
-        # A name alone may be any text: it counts where the page has no composer with a life.
-        if chosen and (field != "composer" or any(map(grammar.is_life, selected))):
+        selected = joined(self._chosen(css))
+        if chosen := (parse(selected) or None) if selected else None:
             return Field(name=field, value=chosen, method="selector")
         tried: tuple[str, ...] = (_no_selection(css, selected),)
         region = self._regions.get(field)
-        if value := parse(region) if region else None:
-            return Field(name=field, value=value, method="text", tried=tried)
-        if chosen:
+        value = parse(region) if region else None
+        if not value and selected and known and (chosen := known(selected)):
             return Field(name=field, value=chosen, method="selector")
+        value = value or (known(region) if region and field == "composer" and known else None)
+        if value:
+            return Field(name=field, value=value, method="text", tried=tried)
         tried = (*tried, _no_text(self._regions, region))
         return Field(name=field, value=None, method=None, tried=tried)
 
     def _videos(self) -> tuple[Field, list[Carried]]:
         css = self.selectors.work["videos"]
         found = [
-            (ref, element) for element in self._elements(css) if (ref := from_element(element))
+            (ref, element)
+            for element in self._elements(css)
+            if (ref := from_element(element, self.url))
         ]
         method = "selector" if found else "shape"
-        found = found or carried(self._root)
+        found = found or carried(self._root, self.url)
         tried = [] if method == "selector" else [_no_selection(css, self._chosen(css))]
         if not found:
             tried.append("shape: no id with its id and movement, no watch or embed link")
@@ -315,6 +317,22 @@ ORDER = (
     "instrumentation", "movements", "facts", "counts", "recordings", "videos", "notes", "related",
 )
 # fmt: on
+
+
+def _living(lines: Lines) -> Person | None:
+    """The composer where the lines tell more than a name."""
+    person = grammar.person(lines)
+    return person if person and dataclasses.replace(person, name="") != Person(name="") else None
+
+
+def _without_name(title: Field, composer: Person | None) -> Field:
+    """The title without the composer's name before it."""
+    if not title.value or composer is None:
+        return title
+    value = title.value
+    for mark in (": ", " - ", " \u2013 "):
+        value = value.removeprefix(f"{composer.name}{mark}")
+    return dataclasses.replace(title, value=value)
 
 
 def _no_selection(css: str, selected: Lines) -> str:
@@ -367,26 +385,3 @@ def _lines_around(carriers: Sequence[etree._Element]) -> list[list[str]]:
             best = lines
         around.append(best)
     return around if all(around) else []
-
-
-class ArticlePage(_Page):
-    """An article's page, read from its HTML text alone."""
-
-    def article(self) -> Article:
-        """The article; PageError when the page has no title or no prose."""
-        css = self.selectors.article
-        title = " ".join(self._chosen(css["title"])) or " ".join(self._chosen("h1"))
-        texts = self._chosen(css["text"])
-        if not texts:
-            texts = self._chosen("p")
-            if sum(map(len, texts)) < MIN_ARTICLE:
-                raise PageError(f"not an article: no prose in {len(self._lines)} lines of text")
-        if not title:
-            raise PageError("not an article: no title")
-        return Article(
-            article_id=slug(self.url),
-            page_url=self.url,
-            title=title,
-            text="\n\n".join(texts),
-            date=" ".join(self._chosen(css["date"])) or None,
-        )

@@ -17,10 +17,11 @@ from urllib.parse import urljoin
 from parsel import Selector
 from w3lib.encoding import html_to_unicode
 
+from crawler.articles import ArticlePage
 from crawler.errors import UserError
 from crawler.items import Article, Work, work_to_dict
 from crawler.ledger import Entry, Ledger, State
-from crawler.pages import DEFAULT, ArticlePage, PageError, Selectors, WorkPage
+from crawler.pages import DEFAULT, PageError, Selectors, WorkPage
 from crawler.pagestore import has_page, load_page, page_path
 from crawler.urls import ARTICLE, canonical, may_follow, page_key
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from crawler.grammar import (
     COUNT,
@@ -19,6 +20,9 @@ from crawler.grammar import (
 from crawler.items import Part, Recording
 from crawler.references import Reference, unique
 
+# Where no white space parts a time, names and a numeral: "8:30A TrioI. Allegro".
+TIME_GLUED = re.compile(r"[\[(]?\d{1,2}(?::\d\d)+[\])]?(?=[^\W\d_])")
+NUMERAL_GLUED = re.compile(r"[IVXL](?<=[a-z)\u00df-\u024f].)[IVXL]{0,5}\.(?: |$)")
 OUTER_COMMA = re.compile(r",(?![^()]*\))")  # not within parentheses
 
 
@@ -55,12 +59,20 @@ def rows(lines: Lines, labels: Labels, expected: int) -> list[Row]:
 def _row_pieces(lines: Lines, labels: Labels) -> list[str]:
     """The lines without counts and controls, a leading time as a piece of its own."""
     pieces: list[str] = []
-    for line in lines:
+    for line in (piece for glued in lines for piece in _unglued(glued)):
         if line[0] in "0123456789[(" and (match := LEADING_TIME.fullmatch(line)):
             pieces += [piece for piece in match.groups() if piece]
         elif not COUNT.match(line) and not is_control(line, labels):
             pieces.append(line)
     return pieces
+
+
+def _unglued(line: str) -> list[str]:
+    time, numeral = TIME_GLUED.match(line), NUMERAL_GLUED.search(line)
+    if not (time or numeral):
+        return [line]
+    cuts = [0, *([time.end()] if time else []), *([numeral.start()] if numeral else []), len(line)]
+    return [line[begin:end] for begin, end in pairwise(cuts)]
 
 
 def _texts(pieces: Lines) -> tuple[str, ...]:
@@ -125,8 +137,8 @@ def paired(rows: Sequence[Row], refs: Sequence[Reference]) -> list[tuple[Referen
         return list(zip(once, rows, strict=True))
     if len(rows) != len(refs):
         return []
-    found = dict(zip((ref.video_id for ref in reversed(refs)), reversed(rows), strict=True))
-    return [(ref, found[ref.video_id]) for ref in once]
+    found = dict(zip((ref.key for ref in reversed(refs)), reversed(rows), strict=True))
+    return [(ref, found[ref.key]) for ref in once]
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,8 +165,9 @@ class Video:
 
     def part(self, video_url: str) -> Part:
         ref = self.reference
+        told = ref.movement is None and self.movement  # by the row, so that the id is without it
         return Part(
-            video_id=ref.video_id,
+            video_id=f"{ref.video_id}{self.movement}" if told else ref.video_id,
             youtube_id=ref.youtube_id,
             url=video_url.replace("{id}", ref.youtube_id),
             movement=self.movement,
@@ -167,7 +180,10 @@ class Video:
     def follows(self, last: "Video") -> bool:
         """Whether this is the next part of the recording that `last` belongs to."""
         if last.reference.following is not None:
-            return last.reference.following == self.reference.video_id
+            return last.reference.following in (
+                self.reference.video_id,
+                self.reference.youtube_id,
+            )
         return self.beside(last) and (self.movement or 0) > (last.movement or 0) > 0
 
     def beside(self, last: "Video") -> bool:
@@ -203,14 +219,16 @@ def recordings(
     if len(groups) != expected and all(video.reference.following is None for video in videos):
         beside = _runs(videos, Video.beside)
         groups = beside if len(beside) == expected else groups
-    return tuple(
-        Recording(
-            recording_id=members[0].reference.video_id,
-            performers=members[0].performers,
-            qualifiers=members[0].qualifiers,
-            parts=tuple(video.part(video_url) for video in members),
-        )
-        for members in groups
+    return tuple(_recording(members, video_url) for members in groups)
+
+
+def _recording(members: Sequence[Video], video_url: str) -> Recording:
+    parts = tuple(video.part(video_url) for video in members)
+    return Recording(
+        recording_id=parts[0].video_id,
+        performers=members[0].performers,
+        qualifiers=members[0].qualifiers,
+        parts=parts,
     )
 
 

@@ -58,16 +58,23 @@ def probe(target: str, *, url: str | None = None, config: CrawlConfig | None = N
     """
     config = config or CrawlConfig()
     path = Path(target)
-    if path.is_file():
-        html, address = page_text(path.read_bytes(), ""), url or _origin(path)
-    elif path.suffix in (".html", ".htm") or path.exists():
+    is_file = path.is_file()
+    if not is_file and (path.suffix in (".html", ".htm") or path.exists()):
         raise UserError(f"{target} is no file: give a page's file, its address or its slug")
-    else:
-        html, address = _fetched(target, config), url or target
-    address = _canonical(address, config.site)
+    address = _canonical(url or (_origin(path) if is_file else target), config.site)
     if page_key(address).startswith(f"{ARTICLE}/"):
         raise UserError(f"{address} is an article: probe looks at works, /chamber-music/<slug>/")
+    html = _read(path, config.max_page_bytes) if is_file else _fetched(target, config)
     return probe_page(html, address, selectors=chosen_selectors(config), video_url=config.video_url)
+
+
+def _read(path: Path, most_bytes: int) -> str:
+    try:
+        if path.stat().st_size > most_bytes:
+            raise UserError(f"{path} is larger than crawl.max_page_bytes, {most_bytes}")
+        return page_text(path.read_bytes(), "")
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error}") from error
 
 
 def _canonical(address: str, site: str) -> str:
@@ -111,17 +118,22 @@ def probe_page(
     return Probe(url=url, html=html, work=work, fields=fields, remarks=remarks, error=why)
 
 
-def save_fixture(found: Probe, folder: Path) -> None:
-    """Write page.html, and work.json where it is a work; UserError in another work's folder."""
+def save_fixture(found: Probe, folder: Path) -> list[Path]:
+    """Write page.html, and work.json where it is a work; returns what was written.
+
+    UserError in another work's folder, and in a work's where the page is none.
+    """
     truth = folder / WORK_NAME
-    if truth.is_file() and slug(_origin(truth)) != slug(found.url):
-        raise UserError(f"{folder} holds another work: give a folder of its own with --save")
+    if truth.is_file() and (not found.work or slug(_origin(truth)) != slug(found.url)):
+        held = "another work" if found.work else "a work, and this page is none"
+        raise UserError(f"{folder} holds {held}: give a folder of its own with --save")
     try:
         write_atomic(folder / PAGE_NAME, found.html.encode("utf-8", "replace"))
         if found.work:
             write_atomic(truth, work_json(found.work).encode())
     except OSError as error:
         raise UserError(f"cannot write to {folder}: {error}") from error
+    return [folder / PAGE_NAME, *([truth] if found.work else [])]
 
 
 def work_json(work: Work) -> str:
@@ -137,11 +149,11 @@ def _remarks(fields: tuple[Field, ...]) -> list[str]:
     remarks = []
     if counts := value["counts"]:
         told = (
-            ("recordings", counts.recordings, len(recordings)),
-            ("videos", counts.videos, videos),
+            ("recording", counts.recordings, len(recordings)),
+            ("video", counts.videos, videos),
         )
         remarks += [
-            f"the page says {said} {noun}, {number} found"
+            f"the page says {_number(said, noun)}, {number} found"
             for noun, said, number in told
             if said != number
         ]
@@ -152,6 +164,10 @@ def _remarks(fields: tuple[Field, ...]) -> list[str]:
     if odd := sorted(played - {None, 0, *listed}) if listed else []:
         remarks.append(f"videos of movements {odd}, which the page does not list")
     return remarks
+
+
+def _number(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def shortened(value: Any) -> str:
@@ -173,7 +189,7 @@ def _told(value: Any) -> str:
         case Note():
             return f"{value.source}: {len(value.text.split())} words"
         case Counts():
-            return f"{value.recordings} recordings, {value.videos} videos"
+            return f"{_number(value.recordings, 'recording')}, {_number(value.videos, 'video')}"
         case ListPlace():
             return f"{value.title}: {value.place} of {value.total}"
         case dict():

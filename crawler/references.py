@@ -5,8 +5,12 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from urllib.parse import urlsplit
 
 from lxml import etree
+
+from crawler.errors import UserError
+from crawler.urls import page_key
 
 logger = logging.getLogger(__name__)
 
@@ -20,15 +24,16 @@ MACHINE = re.compile(rf"{FOLLOWING.pattern}|{NUMBER.pattern}", re.ASCII)
 TOKEN = re.compile(
     r""""(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'|[\w.+-]+|[()\[\]{}:,]"""
 )  # of a script or a call: strings, words, numbers, what holds them together
-QUOTED = re.compile(  # an id and the id with a movement within one object or call
-    r"""(['"])([\w-]{11,12})\1.{0,200}?['"]\2\d{0,2}['"]|"""
-    r"""['"]([\w-]{11,12})\d{1,2}['"].{0,200}?['"]\3['"]""",
-    re.ASCII | re.DOTALL,
-)
+QUOTED = re.compile(r"""["']([\w-]{11,14})\\*["']""", re.ASCII)
+ESCAPE = re.compile(r"\\(?:u([\da-fA-F]{4})|x([\da-fA-F]{2})|(.))", re.DOTALL)
 LINK = re.compile(r"(?:[?&]v=|youtu\.be/|/embed/)([\w-]{11})(\d{0,2})(?![\w-])", re.ASCII)
 LINKED = re.compile(r"""["']([^"'\s]*(?:[?&]v=|youtu\.be/|/embed/)[^"'\s]*)["']""")
+YOUTUBE = re.compile(r"(?:^|\.)youtube(?:-nocookie)?\.com$")  # the host's name
+THUMBNAIL = re.compile(r"(?:ytimg|img\.youtube)\.com/vi(?:_webp)?/([\w-]{11})/", re.ASCII)
 LINK_BOUND = re.compile(r"[?&](start|end)=(\d{1,6})", re.ASCII)
 LONE = re.compile(r"[\w-]{11}\d{0,2}", re.ASCII)
+PAGE_NAMES = ("id", "class", "name", "for")  # attributes that any element may have ...
+OWN = "(own)"  # ... and what their values are named here
 HINTS = ("next", "mov", "start", "end")  # of a value's name, and the order where it has none
 NAME_PARTS = re.compile(r"[^A-Za-z]+|(?<=[a-z])(?=[A-Z])")
 # An element with an attribute long enough for an id; the rest need not be looked at.
@@ -47,48 +52,108 @@ class Reference:
     end_s: float | None = None  # None = to the end
     following: str | None = None  # video_id of the next part, "" after the last; None = not said
 
+    @property
+    def key(self) -> tuple[str, float | None, int | None]:
+        """What tells it from the others: one video may hold several movements."""
+        return self.video_id, self.start_s, self.movement
 
-def references(root: etree._Element) -> list[Reference]:
+    @property
+    def is_bare(self) -> bool:
+        """Whether it says nothing but which video."""
+        return self.start_s is None and self.end_s is None and self.following is None
+
+
+def references(root: etree._Element, url: str = "") -> list[Reference]:
     """Every video that `root` and what it holds refer to, in order, each once."""
-    return unique([reference for reference, _ in carried(root)])
+    return unique([reference for reference, _ in carried(root, url)])
 
 
 def unique(found: Sequence[Reference]) -> list[Reference]:
-    """References in their order, of each video the first."""
-    return list({ref.video_id: ref for ref in reversed(found)}.values())[::-1]
+    """References in their order, each once: of one stretch the first that says more than the id."""
+    told = {ref.video_id for ref in found if not ref.is_bare}
+    kept = [ref for ref in found if not ref.is_bare or ref.video_id not in told]
+    return list({ref.key: ref for ref in reversed(kept)}.values())[::-1]
 
 
-def carried(root: etree._Element) -> list[Carried]:
+def carried(root: etree._Element, url: str = "") -> list[Carried]:
     """Every reference with its carrier, in the page's order; one video may be named repeatedly.
 
-    Plain links count only where nothing carries an id together with an id and movement.
+    Plain links count only where nothing carries an id together with an id and movement, and
+    thumbnails only where there is no link either. `url` is the page's address.
     """
     found = [(ref, at) for values, at in _value_lists(root) if (ref := from_values(values))]
-    return found or [(ref, at) for link, at in _links(root) if (ref := from_link(link))]
+    return found or _linked(root, url) or _shown(root)
 
 
-def from_element(element: etree._Element) -> Reference | None:
+def _linked(root: etree._Element, url: str) -> list[Carried]:
+    return [(ref, at) for link, at in _links(root) if (ref := from_link(link, url))]
+
+
+def _shown(root: etree._Element) -> list[Carried]:
+    return [
+        (_reference(match[1], match[1], []), at)
+        for link, at in _links(root)
+        if (match := THUMBNAIL.search(link))
+    ]
+
+
+def from_element(element: etree._Element, url: str = "") -> Reference | None:
     """The reference of an element that is known to carry one: a lone id is enough."""
-    if found := carried(element):
-        return found[0][0]
-    values = [str(value).strip() for item in element.iter("*") for value in item.attrib.values()]
-    calls = [value for text in values for named in literals(text) for _, value in named]
-    lone = next((value for value in [*values, *calls] if LONE.fullmatch(value)), None)
-    return _reference(lone[:11], lone, []) if lone else None
+    found = [ref for values, _ in _value_lists(element) if (ref := from_values(values))]
+    if not found:
+        found = [ref for ref, _ in _linked(element, url)]
+        found += [ref for values in _lone_lists(element) if (ref := _from_lone(values))]
+        found += [ref for ref, _ in _shown(element)]
+    return next((ref for ref in found if not ref.is_bare), found[0] if found else None)
+
+
+def _lone_lists(element: etree._Element) -> Iterator[list[Named]]:
+    """The values of all attributes together, then what the calls and objects in them hold."""
+    named = [
+        (str(name), str(value).strip())
+        for item in element.iter("*")
+        for name, value in item.attrib.items()
+        if name not in PAGE_NAMES
+    ]
+    yield named
+    for _, value in named:
+        yield from literals(value)
+    yield [("", str(value)) for value in element.xpath("descendant-or-self::*/@id")]
+
+
+def _from_lone(values: Sequence[Named]) -> Reference | None:
+    for place, (name, value) in enumerate(values):
+        if LONE.fullmatch(value) and not (name and _hint(name)):
+            return _reference(value[:11], value, _details(values, (place, place)))
+    return None
 
 
 def from_values(values: Sequence[Named]) -> Reference | None:
     """The reference in a row's values: an 11-character id and the same id with a movement.
 
-    An id of 12 characters is a slip of the site; its first 11 are offered.
+    An id of 12 characters is a slip of the site; its first 11 are offered. Two equal values, or one
+    that any element may have, need a movement, a bound or a next video beside them: a page's own
+    names have the shape of an id too.
     """
     for length in (11, 12):
         if pair := _pair(values, length):
             youtube_id, video_id = values[pair[0]][1], values[pair[1]][1]
+            details = _details(values, pair)
+            if not _is_video(values, pair, details):
+                continue
             if length == 12:
                 logger.warning("%s is no video id: its first 11 characters are taken", youtube_id)
-            return _reference(youtube_id, video_id, _details(values, pair))
+            return _reference(youtube_id, video_id, details)
     return None
+
+
+def _is_video(values: Sequence[Named], pair: tuple[int, int], details: Sequence[Named]) -> bool:
+    (one, first), (other, second) = (values[place] for place in pair)
+    page_named = OWN in (one, other)
+    if first != second and not page_named:
+        return True
+    told = any(value and MACHINE.fullmatch(value) for _, value in details)
+    return told and not (first == second and page_named)
 
 
 def _pair(values: Sequence[Named], length: int) -> tuple[int, int] | None:
@@ -131,13 +196,26 @@ def _hint(name: str) -> str | None:
     return next((hint for hint in HINTS if any(part.startswith(hint) for part in parts)), None)
 
 
-def from_link(link: str) -> Reference | None:
-    """The reference in a watch, embed or short link, with or without a movement's number."""
-    match = LINK.search(link)
-    if match is None:
-        return None
-    youtube_id, suffix = match.groups()
-    return _reference(youtube_id, youtube_id + suffix, LINK_BOUND.findall(link))
+def from_link(link: str, url: str = "") -> Reference | None:
+    """The reference in a watch, embed or short link, with or without a movement's number.
+
+    `?v=` counts on YouTube and on the page's own address `url` alone: it may be any version.
+    """
+    for match in LINK.finditer(link):
+        youtube_id, suffix = match.groups()
+        if match[0][0] not in "?&" or _may_watch(link, url):
+            return _reference(youtube_id, youtube_id + suffix, LINK_BOUND.findall(link))
+    return None
+
+
+def _may_watch(link: str, url: str) -> bool:
+    try:
+        split = urlsplit(link)
+        if YOUTUBE.search(split.hostname or "") or split.path in ("", "/watch"):
+            return True
+        return bool(url) and page_key(split.path) == page_key(url)
+    except (UserError, ValueError):  # no page of the site, or no address at all
+        return False
 
 
 def _is_suffix(text: str) -> bool:
@@ -147,8 +225,12 @@ def _is_suffix(text: str) -> bool:
 def _reference(youtube_id: str, video_id: str, details: Sequence[Named]) -> Reference:
     told = dict(details)
     movement = video_id[len(youtube_id) :] or told.get("mov", "")
+    if video_id == youtube_id and _is_suffix(movement):
+        video_id += movement
     start_s, end_s = _seconds(told.get("start")), _seconds(told.get("end"))
     following = told.get("next")
+    if following in ("null", "undefined"):
+        following = None
     return Reference(
         youtube_id=youtube_id[:11],
         video_id=video_id,
@@ -171,7 +253,10 @@ def literals(script: str) -> Iterator[list[Named]]:
         if token == ",":
             name = ""
         elif token[0] in "'\"":
-            stack[-1].append((name, token[1:-1].replace("\\/", "/").strip()))
+            text = token[1:-1]
+            if len(text) > 25 and may_carry(text):
+                yield from literals(unescaped(text))  # a script's text within a text
+            stack[-1].append((name, text.replace("\\/", "/").strip()))
             name = ""
         elif token in "([{":
             stack.append([])
@@ -188,11 +273,30 @@ def literals(script: str) -> Iterator[list[Named]]:
     yield from reversed(stack)
 
 
+def may_carry(script: str) -> bool:
+    """Whether a script's text, perhaps escaped, holds an id and the id with a movement."""
+    if "u0022" in script or "x22" in script:
+        script = unescaped(script)
+    ids = QUOTED.findall(script)
+    once = set(ids)
+    return len(once) < len(ids) or any(
+        len(text) > length and text[:length] in once for text in once for length in (11, 12)
+    )
+
+
+def unescaped(text: str) -> str:
+    """A string's text without its escapes; a letter behind a backslash stands for itself."""
+    return ESCAPE.sub(lambda match: match[3] or chr(int(match[1] or match[2], 16)), text)
+
+
 def _value_lists(root: etree._Element) -> Iterator[tuple[list[Named], etree._Element]]:
     """Values that stand together: an element's attributes, a call's arguments, an object."""
     found: list[etree._Element] = CANDIDATES(root)
     for element in found:
-        named = [(str(name), str(value).strip()) for name, value in element.items()]
+        named = [
+            (OWN if name in PAGE_NAMES else str(name), str(value).strip())
+            for name, value in element.items()
+        ]
         if len(named) > 1:
             yield named, element
         for _, value in named:
@@ -200,7 +304,7 @@ def _value_lists(root: etree._Element) -> Iterator[tuple[list[Named], etree._Ele
                 yield from ((values, element) for values in literals(value))
     for script in SCRIPTS(root):
         text = script.text or ""
-        if QUOTED.search(text):
+        if may_carry(text):
             yield from ((values, script) for values in literals(text))
 
 

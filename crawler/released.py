@@ -3,7 +3,7 @@
 import logging
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,10 @@ from crawler import grammar
 from crawler.anomalies import count, text_flags
 from crawler.errors import UserError
 from crawler.items import Movement, Note, Part, Person, Recording, Work, read_works, write_works
-from crawler.ledger import folder_lock
+from crawler.ledger import LEDGER_NAME, Ledger, folder_lock
 from crawler.pages import VIDEO_URL
-from crawler.studyfiles import Entry, Study, movement_names, read_study
+from crawler.pipelines import STAGE as PAGES
+from crawler.studyfiles import Entry, Study, bare_name, movement_names, read_study
 from crawler.summary import Progress, Summary, silent
 from crawler.urls import canonical
 
@@ -27,9 +28,9 @@ SHOWN = 20  # refused records in the summary
 # The first word of a title, wherever it stands in a slug; what stands before it is the composer.
 TITLE = frozenset(
     "Chamber Cello Clarinet Concertino Divertimento Duo Fantaisie Fantasia Fantasy Flute Grand "
-    "Horn Introduction Langsamer Nonet Novelettes Oboe Octet Phantasy Piano Quartet Quintet "
-    "Romance Romantische Rondo Septet Serenade Serenata Sextet Sonata String Suite Theme Trio "
-    "Variations Verklarte Viola Violin Wind".split()
+    "Horn Introduction Langsamer Nonet Novelettes Oboe Octet Phantasie Phantasy Piano Quartet "
+    "Quintet Romance Romantische Rondo Septet Serenade Serenata Sextet Sonata String Suite Theme "
+    "Trio Variations Verklarte Viola Violin Wind".split()
 )
 
 
@@ -46,7 +47,7 @@ def import_released(data: Path, folder: Path, progress: Progress = silent) -> Su
     path = data / WORKS_NAME
     with folder_lock(data):
         old = read_works(path) if path.is_file() else []
-        _refuse_others(data, old, works)
+        _refuse_others(data, old)
         new = sorted(works, key=lambda work: work.work_id) != old
         if new:
             write_works(path, works)
@@ -56,15 +57,22 @@ def import_released(data: Path, folder: Path, progress: Progress = silent) -> Su
         total=len(works),
         counts=dict(sorted(Counter(map(_end, works)).items())),
         artifact=path,
-        details=_figures(study, works),
+        details={
+            **_figures(study, works),
+            "works no longer there": len({w.work_id for w in old} - {w.work_id for w in works}),
+        },
         work_done=len(works) if new else 0,
     )
 
 
-def _refuse_others(data: Path, old: Iterable[Work], new: Iterable[Work]) -> None:
-    known = {work.work_id for work in new}
+def _refuse_others(data: Path, old: Iterable[Work]) -> None:
+    """UserError unless the folder holds nothing, or works of an earlier import of the study."""
+    if (data / LEDGER_NAME).is_file():
+        with Ledger(data, read_only=True) as ledger:
+            if any(stage == PAGES for stage, *_ in ledger.counts()):
+                raise UserError(f"a crawl has begun in {data}: give another folder with --data")
     for work in old:
-        if work.page_sha256 is not None or work.work_id not in known:
+        if work.page_sha256 is not None or {note.source for note in work.notes} - {SOURCE}:
             raise UserError(
                 f"{data} holds works from elsewhere, such as {work.work_id}: "
                 "give another folder with --data"
@@ -141,7 +149,7 @@ def recordings(entries: Sequence[Entry], names: dict[int, str]) -> tuple[Recordi
             start_s=entry.start_s,
             end_s=entry.end_s,
             duration_s=entry.duration_s,
-            name=_part_name(entry, names),
+            name=bare_name(entry.name) or names.get(entry.movement or 0, ""),
         )
         for entry in entries
     )
@@ -155,12 +163,6 @@ def recordings(entries: Sequence[Entry], names: dict[int, str]) -> tuple[Recordi
     )
 
 
-def _part_name(entry: Entry, names: dict[int, str]) -> str:
-    """Without its numeral, as a page's part has it."""
-    line = grammar.movement(entry.name)
-    return line.name if line else names.get(entry.movement or 0, entry.name)
-
-
 # ---------------------------------------------------------------- what a slug says
 
 
@@ -168,17 +170,24 @@ def composers(slugs: Sequence[str]) -> dict[str, str]:
     """The part of each slug that is its composer's name.
 
     It ends before the first word of a title; a name that begins with that of another slug's
-    composer is that composer. Where no word tells, the first two words are the name.
+    composer is that composer. Where no word tells, the first two words are the name, also of the
+    names that begin with them.
     """
     cut = {slug: _before_title(slug) for slug in slugs}
-    known = Counter(name for name in cut.values() if name)
-    found = {}
-    for slug, name in cut.items():
-        words = (name or slug).split("-")
-        longer = ["-".join(words[:end]) for end in range(2, len(words))]
-        shorter = next((other for other in longer if other in known), None)
-        found[slug] = shorter or name or "-".join(words[:2])
-    return found
+    known = {name for name in cut.values() if name}
+    bases = {"-".join(s.split("-")[:2]) for s, name in cut.items() if not (name or _in(known, s))}
+    known |= {base for base in bases if not base.rpartition("-")[2].islower()}  # "Ludwig-van"
+    return {
+        slug: _in(known, name or slug) or name or "-".join(slug.split("-")[:2])
+        for slug, name in cut.items()
+    }
+
+
+def _in(known: Container[str], name: str) -> str | None:
+    """The shortest known name that `name` begins with and goes beyond."""
+    words = name.split("-")
+    starts = ("-".join(words[:end]) for end in range(2, len(words)))
+    return next((start for start in starts if start in known), None)
 
 
 def _before_title(slug: str) -> str | None:

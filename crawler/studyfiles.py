@@ -1,7 +1,5 @@
 """The three files of the 2022 study, read tolerantly into strict records that keep what was odd."""
 
-import csv
-import io
 import json
 import math
 import re
@@ -10,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from crawler import grammar
 from crawler.errors import UserError
 from crawler.grammar import ROMAN, seconds
+from crawler.records import RecordError, csv_lines, json_lines, number, sound, string
 from crawler.urls import slug
 
 TEXTS_NAMES = ("music_text_pairs.jsonl", "music_text_pairs_sent_len_split.jsonl")
@@ -20,6 +20,7 @@ ADDED_NAMES = ("video_add.csv",)
 
 VIDEO_ID = re.compile(r"([\w-]{11})(\d{0,2})", re.ASCII)
 MAX_MOVEMENT = 99
+TWICE = "its work stands there already, perhaps under another spelling of the key"
 PREFIX = re.compile(r"\s*(\d+)\s*[.,)]+\s*")
 TIME = re.compile(r"[\[(]?\s*(?<![\d:])((?:\d{1,2}:)?\d{1,2}:\d{2})(?![\d:])\s*[\])]?")
 RANGE = re.compile(rf"({TIME.pattern})\s*[-–]\s*{TIME.pattern}")  # begin - end
@@ -34,13 +35,8 @@ QUALIFIER = re.compile(
 )
 WORDS = "one two three four five six seven eight nine ten eleven twelve".split()
 
-
-class RecordError(ValueError):
-    """A record that cannot be read; the message says why."""
-
-
-# What reading a record of another form than expected can raise.
-BROKEN = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
+# What reading a record can raise.
+BROKEN = (ValueError, KeyError, RecursionError, UserError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,9 +109,16 @@ class Study:
 
 def movement_names(study: Study, work_id: str) -> dict[int, str]:
     """Names of a work's movements; the study cut " - " out of the typed ones: those are reread."""
-    names = {one.movement: one.name for one in study.videos.get(work_id, ()) if one.movement}
+    entries = study.videos.get(work_id, ())
+    names = {one.movement: bare_name(one.name) for one in entries if one.movement}
     typed = study.added[work_id].lines if work_id in study.added else ()
     return names | {number: line.name for number, line in enumerate(typed, start=1)}
+
+
+def bare_name(name: str) -> str:
+    """A movement's name without its numeral: "II. Adagio" -> "Adagio"."""
+    line = grammar.movement(name)
+    return line.name if line else name
 
 
 def read_study(folder: Path) -> Study:
@@ -127,17 +130,27 @@ def read_study(folder: Path) -> Study:
         info = text.raw.get("music_info")
         if text.work_id not in videos and isinstance(info, Mapping):
             videos[text.work_id] = tuple(_entries(text.work_id, [info], "music_info", refused))
-    added = {one.work_id: one for one in _added(_find(folder, ADDED_NAMES), refused)}
+    added: dict[str, Added] = {}
+    path = _find(folder, ADDED_NAMES)
+    known = videos.keys() | {text.work_id for text in texts}
+    for one in _added(path, refused):
+        why = TWICE if one.work_id in added else "neither a video nor a text is of this work"
+        if one.work_id in added or one.work_id not in known:
+            refused.append(Refused(file=path.name, record=one.work_id, reason=why))
+        else:
+            added[one.work_id] = one
     return Study(texts=texts, videos=videos, added=added, refused=tuple(refused))
 
 
 def _find(folder: Path, names: Sequence[str]) -> Path:
-    for name in names:
-        if (folder / name).is_file():
-            return folder / name
-    raise UserError(
-        f"{folder} holds no {' or '.join(names)}: give the folder of the study's three files"
-    )
+    found = [folder / name for name in names if (folder / name).is_file()]
+    if len(found) > 1:
+        raise UserError(f"{folder} holds both {' and '.join(names)}: keep one of them")
+    if not found:
+        raise UserError(
+            f"{folder} holds no {' or '.join(names)}: give the folder of the study's three files"
+        )
+    return found[0]
 
 
 def _read(path: Path) -> str:
@@ -147,44 +160,54 @@ def _read(path: Path) -> str:
         raise UserError(f"cannot read {path}: {error}") from error
 
 
-def sound(value: object) -> str:
-    """A value as text that can be written: JSON may hold halves of characters."""
-    return str(value).encode("utf-8", "replace").decode()
-
-
 # ---------------------------------------------------------------- texts
 
 
 def _texts(path: Path, refused: list[Refused]) -> Iterator[StudyText]:
-    for number, line in enumerate(_read(path).split("\n"), start=1):
-        if not line.strip():
-            continue
+    for line, row in json_lines(path):
         try:
-            yield read_text(json.loads(line))
-        except (*BROKEN, UserError) as error:
-            why = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
-            refused.append(Refused(file=path.name, record=f"line {number}", reason=why))
+            if row is None:
+                raise RecordError("it is no JSON object in UTF-8")
+            yield read_text(row)
+        except BROKEN as error:
+            refused.append(Refused(file=path.name, record=f"line {line}", reason=_why(error)))
+
+
+def _why(error: Exception) -> str:
+    return f"it lacks {error}" if isinstance(error, KeyError) else str(error)
 
 
 def read_text(row: Mapping[str, Any]) -> StudyText:
     """A text from one line of the JSONL file; an error of what is wrong with it."""
-    body = sound(row["sent_text"])
+    body = sound(string(row, "sent_text"))
     prefix = PREFIX.match(body)
     text = " ".join((body[prefix.end() :] if prefix else body).split())
-    index = str(row["sent_idx"])
-    movement = int(index) if index.isdecimal() and len(index) < 4 else 0
-    if not 1 <= movement <= MAX_MOVEMENT:
-        raise RecordError(f"sent_idx {index!r} is no movement")
+    movement = movement_number(row, "sent_idx")
+    if not movement:
+        raise RecordError(f"sent_idx {row['sent_idx']!r} is no movement")
     if not text:
         raise RecordError("the text is empty")
     return StudyText(
-        work_id=slug(str(row["music_id"])),
+        work_id=slug(string(row, "music_id")),
         sent_id=sound(row["sent_id"]),
         movement=movement,
         text=text,
         number=int(prefix[1]) if prefix else None,
         raw=row,
     )
+
+
+def movement_number(row: Mapping[str, Any], name: str) -> int | None:
+    """The number of a movement, 0 for the complete work; None for null and empty text."""
+    try:
+        found = number(row, name)
+    except RecordError:
+        found = -1.0
+    if found is None:
+        return None
+    if found not in range(MAX_MOVEMENT + 1) or ":" in str(row[name]):
+        raise RecordError(f"{name} {row[name]!r} is no movement")
+    return int(found)
 
 
 # ---------------------------------------------------------------- videos
@@ -197,22 +220,28 @@ def _videos(path: Path, refused: list[Refused]) -> Iterator[tuple[str, tuple[Ent
         raise UserError(f"{path} is not JSON: {error}") from error
     if not isinstance(table, dict):
         raise UserError(f"{path} is no JSON object of works")
+    seen = set()
     for name, rows in table.items():
         try:
             work_id = slug(name)
-        except (UserError, UnicodeError) as error:
+            if work_id in seen:
+                raise RecordError(TWICE)
+        except (UserError, ValueError) as error:
             refused.append(Refused(file=path.name, record=name, reason=str(error)))
             continue
+        seen.add(work_id)
         yield work_id, tuple(_entries(work_id, rows, path.name, refused))
 
 
 def _entries(work_id: str, rows: Any, file: str, refused: list[Refused]) -> Iterator[Entry]:
     for place, row in enumerate(rows if isinstance(rows, list) else [rows], start=1):
         try:
+            if not isinstance(row, dict):
+                raise RecordError("it is no JSON object")
             yield read_entry(work_id, row)
         except BROKEN as error:
-            why = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
-            refused.append(Refused(file=file, record=f"{work_id} entry {place}", reason=why))
+            record = f"{work_id} entry {place}"
+            refused.append(Refused(file=file, record=record, reason=_why(error)))
 
 
 def read_entry(work_id: str, row: Mapping[str, Any]) -> Entry:
@@ -221,24 +250,22 @@ def read_entry(work_id: str, row: Mapping[str, Any]) -> Entry:
     if match is None:
         raise RecordError(f"{row['video_id']!r} is no YouTube id with a movement's number")
     start_s, end_s, duration_s = _interval(row)
-    number = None if row["movement_id"] in ("", None) else int(row["movement_id"])
-    if number is not None and match[2] and number != int(match[2]):
-        raise RecordError(f"video_id {match[0]!r} is not of movement {number}")
-    if not 0 <= (number or 0) <= MAX_MOVEMENT:
-        raise RecordError(f"movement_id {number} is no movement")
-    players, qualifiers = performers(sound(row["title"]))
+    movement_id = movement_number(row, "movement_id")
+    if movement_id is not None and match[2] and movement_id != int(match[2]):
+        raise RecordError(f"video_id {match[0]!r} is not of movement {movement_id}")
+    players, qualifiers = performers(sound(string(row, "title")))
     return Entry(
         work_id=work_id,
         video_id=match[0],
         youtube_id=match[1],
-        movement=number,
+        movement=movement_id,
         start_s=start_s,
         end_s=end_s,
         duration_s=duration_s,
         performers=players,
         qualifiers=qualifiers,
-        name=sound(row["name"]).strip(),
-        following=None if str(row["next_video"]) == "0" else str(row["next_video"]),
+        name=sound(string(row, "name")).strip(),
+        following=None if row["next_video"] in (0, "0", "", None) else str(row["next_video"]),
         raw=row,
     )
 
@@ -255,29 +282,21 @@ def performers(title: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 def _interval(row: Mapping[str, Any]) -> tuple[float | None, float | None, float | None]:
     """(start, end, duration) in seconds; an end of 0 is open, unless the duration gives it."""
-    start_s, given_s = float(row["start"]), float(row["end"])
-    duration_s = duration(row["duration"])
+    start_s, given_s = number(row, "start") or 0.0, number(row, "end") or 0.0
+    duration_s = number(row, "duration") or None
+    if (duration_s or 0.0) < 0:
+        raise RecordError(f"duration {row['duration']!r} is below 0")
     end_s = given_s or (start_s + duration_s if start_s and duration_s else None)
-    if not (0 <= start_s < (math.inf if end_s is None else end_s) and given_s < math.inf):
+    if not 0 <= start_s < (math.inf if end_s is None else end_s):
         raise RecordError(f"the interval from {start_s:g} s to {given_s:g} s is empty")
     return (start_s if start_s or end_s else None), end_s, duration_s
-
-
-def duration(value: object) -> float | None:
-    """Seconds of "[h:]m:ss" or of a number; None for 0."""
-    found = seconds(value) if isinstance(value, str) and ":" in value else int(str(value))
-    if found is None:
-        raise RecordError(f"duration {value!r} is no [h:]m:ss")
-    return float(found) or None
 
 
 # ---------------------------------------------------------------- works added by hand
 
 
 def _added(path: Path, refused: list[Refused]) -> Iterator[Added]:
-    for row in csv.reader(io.StringIO(_read(path), newline="")):
-        if not row:
-            continue
+    for row in csv_lines(path, _read(path)):
         try:
             if len(row) != 3:
                 raise RecordError(f"{len(row)} cells instead of 3")

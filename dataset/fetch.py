@@ -38,6 +38,7 @@ from dataset.sources import (
     SourceError,
     copy_source,
     fetch_source,
+    file_stamp,
     hang_up,
 )
 
@@ -86,6 +87,7 @@ class Failed:
 
     error_class: ErrorClass
     message: str
+    result: Mapping[str, Any] = field(default_factory=dict)
 
 
 Outcome = Finished | Failed
@@ -157,10 +159,16 @@ class Fetching:
         for pair in pairs:
             if not turned_down(pair):
                 self.groups[source_key(pair)].append(pair)
+        self.local = {  # files of this machine, named by a person's tables alone
+            key
+            for key, group in self.groups.items()
+            if key.startswith("file:") and all(pair.align_method == TABLE for pair in group)
+        }
         self.known = {stage: ledger.entries(stage) for stage in ("source", "cut")}
         for entries in self.known.values():
             for entry in entries.values():
                 self.check(entry)
+        self.forget_changed()
         self.tried: set[tuple[str, str]] = set()
         self.done = {"fetched": 0, "cut": 0, "adopted": 0}
 
@@ -173,6 +181,14 @@ class Fetching:
             why = "" if known else f"unknown error class {entry.error_class!r}"
         if why:
             raise damaged(self.ledger.path, entry.stage, entry.item, why)
+
+    def forget_changed(self) -> None:
+        """Drop what is known of files of this machine that have changed since."""
+        sources = self.known["source"]
+        for key in self.local & sources.keys():
+            stamp = file_stamp(key)
+            if stamp is not None and stamp != sources[key].result.get("stamp"):
+                del sources[key]
 
     def adopt(self) -> None:
         """Take over whole files that a crash kept from being committed."""
@@ -218,7 +234,7 @@ class Fetching:
                 return None
             if (self.data / entry.result["file"]).is_file():
                 return self.cut_job(key, entry, missing)
-        elif entry is not None and not worth_another(entry):
+        elif entry is not None and not worth_another(entry, self.config.allow_loopback):
             return None
         return None if ("source", key) in self.tried else self.fetch_job(key)
 
@@ -240,13 +256,15 @@ class Fetching:
     def request(self, pair: Pair, source: Entry) -> Request | Refusal:
         """The clip that a pair asks for, or why it cannot have one."""
         limits = (self.config.min_clip_s, self.config.max_clip_s)
-        return request_clip(pair, source_key(pair), source.result, limits, self.mark)
+        key = source_key(pair)
+        if key in self.local:  # a file may change under its name
+            key = f"{key} {source.result['sha256']}"
+        return request_clip(pair, key, source.result, limits, self.mark)
 
     def fetch_job(self, key: str) -> Job:
         """Fetch a source; a file on this machine only when a person's table names it."""
         group, folder, config = self.groups[key], self.data / SOURCES, self.config
-        named = all(pair.align_method == TABLE for pair in group)
-        obtain = copy_source if named and key.startswith("file:") else fetch_source
+        obtain = copy_source if key in self.local else fetch_source
         url = group[0].source_url
         return Job(key, "source", [key], lambda: [fetch_one(key, url, folder, config, obtain)])
 
@@ -266,7 +284,10 @@ class Fetching:
         for item, outcome in zip(job.items, outcomes, strict=bool(outcomes)):
             self.tried.add((job.stage, item))
             if isinstance(outcome, Failed):
-                self.record(job.stage, item, State.FAILED, failure=outcome, started_s=started_s)
+                self.record(
+                    job.stage, item, State.FAILED, failure=outcome, result=outcome.result,
+                    started_s=started_s,
+                )  # fmt: skip
                 continue
             self.record(job.stage, item, State.PENDING, result=outcome.result, started_s=started_s)
             with atomic_path(self.data / outcome.result["file"]) as place:
@@ -364,10 +385,11 @@ def turned_down(pair: Pair) -> bool:
     return pair.status == State.FILTERED and pair.stage == "pair"
 
 
-def worth_another(entry: Entry) -> bool:
+def worth_another(entry: Entry, allow_loopback: bool = False) -> bool:
     """Whether an item that is not ok is worked on again."""
     failed = entry.state is State.FAILED and entry.error_class is not None
-    return not failed or ErrorClass(entry.error_class or "").transient
+    allowed = allow_loopback and entry.error_class == ErrorClass.REFUSED
+    return not failed or allowed or ErrorClass(entry.error_class or "").transient
 
 
 def fail(pair: Pair, error_class: str | None, message: str | None) -> Pair:
@@ -403,6 +425,7 @@ def fetch_one(
     """Obtain a source into `folder` under a temporary name and decode it to verify it."""
     folder.mkdir(parents=True, exist_ok=True)
     stem = folder / f"{TEMPORARY_PREFIX}{stable_id(key)}"
+    local = {"stamp": file_stamp(url)} if obtain is copy_source else {}  # before it is read
     try:
         source = obtain(url, stem, config)
         media = probe(source.path)
@@ -412,7 +435,7 @@ def fetch_one(
     except (SourceError, AudioError, OSError) as error:
         for left in folder.glob(stem.name + "*"):
             left.unlink(missing_ok=True)
-        return caught(error)
+        return dataclasses.replace(caught(error), result=local)
     chapters = [dataclasses.astuple(one) for one in source.chapters] or media.chapters
     result = {
         "file": f"{SOURCES}/{source.sha256}{source.path.suffix}",
@@ -428,6 +451,7 @@ def fetch_one(
         "description": source.description,
         "licence": source.licence,
         "audio_rights": config.audio_rights,
+        **local,
     }
     return Finished(source.path, result, source.tools)
 

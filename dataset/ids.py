@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,15 @@ from crawler.errors import SchemaVersionError, UserError
 from crawler.files import write_atomic
 from crawler.ledger import State, folder_lock
 from crawler.summary import Progress, Summary, silent
+from crawler.urls import same_site, slug
 from dataset.index import PAIRS_NAME, read_foreign, read_table, write_table
 from dataset.schema import PAIRS_SCHEMA, pair_id
 
 IDS_VERSION = 1
 IDS_NAME = "ids.parquet"  # in a data folder: the release that its build is compared with
 SEEDS_NAME = "seeds.txt"  # in a data folder: the pages to crawl
+TABLE_PAGE = "table:"  # before the name of the table that a row is from
+MD5 = re.compile(r"[0-9a-f]{32}")
 LENGTH_TOLERANCE_S = 0.5  # of a clip, between two fetches of one recording
 FACTS = (
     *("pair_id", "work_id", "level", "movements", "recording_id", "note_source", "text_index"),
@@ -52,7 +56,7 @@ def export_ids(data: Path, file: Path, progress: Progress = silent) -> Summary:
     if not facts:
         raise UserError(f"{data} has no ok pair of a recording on the web: run `earscribe fetch`")
     table = pa.Table.from_pylist(facts, schema=IDS_SCHEMA)
-    if file.suffix == ".parquet":
+    if file.suffix.lower() == ".parquet":
         write_table(file, table)
     else:
         lines = [{"earscribe_ids": IDS_VERSION, "pairs": len(facts)}, *facts]
@@ -81,8 +85,9 @@ def _facts(row: Row) -> dict[str, Any]:
 def import_ids(data: Path, file: Path, progress: Progress = silent) -> Summary:
     """Keep a release in the data folder as what its build is compared with.
 
-    Writes ids.parquet, and seeds.txt with its pages for `earscribe crawl --seeds`. UserError when
-    the file is no release or one of its ids is not the hash of its facts.
+    Writes ids.parquet, and seeds.txt with its pages for `earscribe crawl --seeds` if it has any;
+    a table that rows are from is needed under its name. UserError when the file is no release or
+    one of its ids is not the hash of its facts.
     """
     rows = read_ids(file)
     seen: set[str] = set()
@@ -95,10 +100,15 @@ def import_ids(data: Path, file: Path, progress: Progress = silent) -> Summary:
             )
         seen.add(row["pair_id"])
         progress(done, len(rows))
-    pages = sorted({row["page_url"] for row in rows if row["page_url"].startswith("http")})
+    places = {row["page_url"] for row in rows}
+    tables = sorted(p.removeprefix(TABLE_PAGE) for p in places if p.startswith(TABLE_PAGE))
+    pages = sorted(page for page in places if page.startswith("http"))
     with folder_lock(data):
         write_table(data / IDS_NAME, pa.Table.from_pylist(rows, schema=IDS_SCHEMA))
-        write_atomic(data / SEEDS_NAME, "".join(f"{page}\n" for page in pages).encode())
+        if pages:
+            write_atomic(data / SEEDS_NAME, "".join(f"{page}\n" for page in pages).encode())
+        else:
+            (data / SEEDS_NAME).unlink(missing_ok=True)
     return Summary(
         stage="import",
         total=len(rows),
@@ -108,14 +118,15 @@ def import_ids(data: Path, file: Path, progress: Progress = silent) -> Summary:
             "works": len({row["work_id"] for row in rows}),
             "pages": len(pages),
             "recordings": len({row["youtube_id"] or row["source_url"] for row in rows}),
-            "seeds": str(data / SEEDS_NAME),
+            **({"next": f"earscribe crawl --seeds {data / SEEDS_NAME}"} if pages else {}),
+            **({"tables needed under these names": ", ".join(tables)} if tables else {}),
         },
         work_done=len(rows),
     )
 
 
 def _check_form(file: Path) -> None:
-    if file.suffix not in (".parquet", ".jsonl"):
+    if file.suffix.lower() not in (".parquet", ".jsonl"):
         raise UserError(f"{file} is of unknown form {file.suffix!r}: give .parquet or .jsonl")
 
 
@@ -125,7 +136,7 @@ def read_ids(file: Path) -> list[dict[str, Any]]:
     if not file.is_file():
         raise UserError(f"no release at {file}")
     found: object
-    if file.suffix == ".parquet":
+    if file.suffix.lower() == ".parquet":
         rows = read_foreign(file)
         found = (pq.read_schema(file).metadata or {}).get(b"earscribe_ids", b"none").decode()
     else:
@@ -146,9 +157,33 @@ def read_ids(file: Path) -> list[dict[str, Any]]:
     if lacking or not rows:
         raise UserError(f"{file} is damaged: it lacks {', '.join(lacking) or 'rows'}")
     kept: list[dict[str, Any]] = table.to_pylist()
-    if not all(row["sample_rate"] > 0 for row in kept):
-        raise UserError(f"{file} is damaged: a sample_rate is not above 0")
+    site = next((row["page_url"] for row in kept if row["page_url"].startswith("http")), "")
+    for number, row in enumerate(kept, start=1):
+        if why := _harm(row, site):
+            raise UserError(f"{file} is damaged: in row {number} {why}")
     return kept
+
+
+def _harm(row: Row, site: str) -> str | None:
+    """What is wrong with a row's values; all its pages are of the site of one address."""
+    for name in ("sample_rate", "num_samples"):
+        if row[name] <= 0:
+            return f"{name} {row[name]} is not above 0"
+    if not MD5.fullmatch(row["pcm_md5"]):
+        return f"pcm_md5 {row['pcm_md5']!r} is no MD5 sum"
+    page = row["page_url"]
+    if not page.isprintable() or not page.startswith(("http", "/", TABLE_PAGE)):
+        return f"page_url {page!r} is no address"
+    if page.startswith(TABLE_PAGE):
+        return None
+    try:
+        right = slug(page) == row["work_id"]
+    except UserError:
+        right = False
+    if not right:
+        return f"page_url {page!r} is not the page of {row['work_id']!r}"
+    foreign = page.startswith("http") and not same_site(page, site)
+    return f"page_url {page!r} is on another site than {site!r}" if foreign else None
 
 
 def _json_rows(file: Path) -> tuple[object, list[dict[str, Any]]]:

@@ -45,7 +45,9 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     SchemaVersionError when it is of another schema version.
     """
     if not path.is_file():
-        raise UserError(f"no index at {path}: run `earscribe pair` first")
+        raise UserError(
+            f"no index at {path}: run `earscribe pair` first (or `earscribe import table`)"
+        )
     try:
         # One open file: a writer may put another in its place between schema and rows.
         with path.open("rb") as body, pq.ParquetFile(body) as file:

@@ -184,7 +184,7 @@ def _totals(facts: _Facts) -> str:
     totals = {
         "pairs of text and music": f"{len(ok):,}",
         "works": f"{len({row['work_id'] for row in ok}):,}",
-        "composers": f"{len({row['composer'] for row in ok}):,}",
+        "composers": f"{len({row['composer'] for row in ok} - {''}):,}",
         "clips": f"{len(facts.clips):,}",
         "hours of clips" if long else "minutes of clips": (
             f"{seconds / 3600:,.1f}" if long else f"{seconds / 60:,.1f}"

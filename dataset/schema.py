@@ -30,6 +30,7 @@ class ErrorClass(StrEnum):
     NO_AUDIO = "no_audio"
     BAD_BOUNDS = "bad_bounds"
     NOT_MEDIA = "not_media"
+    REFUSED = "refused"  # a host that is not public: tried again where that is allowed
     TOO_LONG = "too_long"
     RATE_LIMITED = "rate_limited"
     NETWORK = "network"

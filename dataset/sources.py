@@ -35,6 +35,7 @@ CLASSES = (  # the first pattern that a message fits says its class
     (r"http error (404|410)|unavailable|removed|no longer|terminated|not exist", ErrorClass.GONE),
     (r"larger than max-filesize|longer than", ErrorClass.TOO_LONG),
     (r"requested format is not available|no video formats|no audio", ErrorClass.NO_AUDIO),
+    (r"refused address .* is not public", ErrorClass.REFUSED),
     (r"unsupported url|refused address|not a valid url", ErrorClass.NOT_MEDIA),
     (
         r"timed? ?out|connection|reset|getaddrinfo|name or service|temporary failure|ssl|tls|"
@@ -156,13 +157,27 @@ def fetch_source(
     raise AssertionError("the last attempt returns or raises")
 
 
+def local_path(url: str) -> Path:
+    """The file of a file: address."""
+    return Path(unquote(urlsplit(url).path))
+
+
+def file_stamp(url: str) -> list[int] | None:
+    """What changes when the file of a file: address does; None when it is away."""
+    try:
+        found = local_path(url).stat()
+    except OSError:
+        return None
+    return [found.st_ino, found.st_size, found.st_mtime_ns]
+
+
 def copy_source(url: str, target_stem: Path, config: SourceConfig) -> Source:
     """Copy the file of a file: address as `fetch_source` would fetch it.
 
     For files that a person named; an address that a page gives must never come here. Raises
     SourceError.
     """
-    path = Path(unquote(urlsplit(url).path))
+    path = local_path(url)
     if not path.is_file():
         raise SourceError(ErrorClass.NETWORK, f"no file {path}")  # its disk may be away for a while
     if path.stat().st_size > config.max_source_mb * 1_000_000:
@@ -313,7 +328,7 @@ def check_address(url: str, allow_loopback: bool) -> None:
     for entry in found:
         if not ipaddress.ip_address(str(entry[4][0]).split("%")[0]).is_global:
             raise SourceError(
-                ErrorClass.NOT_MEDIA,
+                ErrorClass.REFUSED,
                 f"refused address {url!r}: {parts.hostname} is not public (allow_loopback)",
             )
 

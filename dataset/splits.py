@@ -270,13 +270,16 @@ def _way_to(
 def describe(path: Path, chosen: int) -> dict[str, Any]:
     """Counts of a written part, read back from its file; `chosen` rows are in all parts."""
     table = read_table(path, columns=["work_id", "composer"])
+    named = [name for name in table.column("composer").to_pylist() if name and name.strip()]
+    unnamed = table.num_rows - len(named)
     return {
         "file": path.name,
         "sha256": sha256_file(path),
         "rows": table.num_rows,
         "share": round(table.num_rows / max(1, chosen), 6),
         "works": len(table.column("work_id").unique()),
-        "composers": len(table.column("composer").unique()),
+        "composers": len(set(named)),
+        **({"without_composer": unnamed} if unnamed else {}),
     }
 
 
@@ -317,6 +320,7 @@ def _read_record(folder: Path) -> dict[str, Any] | None:
     return record if _has(record, RECORD) and _is_consistent(record) else None
 
 
+SHOWN = ("rows", "share", "works", "composers", "without_composer")  # of a part, in the summary
 PART = {"file": str, "sha256": str, "rows": int, "share": float, "works": int, "composers": int}
 DEFINITION = {"name": str, "fractions": list, "group": str, "seed": int}
 RECORD = {
@@ -360,7 +364,7 @@ def _summary(folder: Path, record: Mapping[str, Any], *, work_done: int) -> Summ
         artifact=folder,
         details={
             "parts": [
-                {"part": name} | {key: part[key] for key in ("rows", "share", "works", "composers")}
+                {"part": name} | {key: part[key] for key in SHOWN if key in part}
                 for name, part in record["parts"].items()
             ],
             "share of rows whose ... is in train": [

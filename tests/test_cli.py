@@ -226,3 +226,10 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     )
     assert code == cli.MENDABLE
     assert "cannot write to the data folder" in one_line(err)
+
+
+def test_an_output_without_every_letter_gets_a_mark_for_the_others(tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    page.write_text("<p>Dvořák (1841-1904)</p><p>Trio</p><p>(for trio)</p><p>I. Allegro</p>")
+    result = CliRunner(charset="ascii").invoke(cli.app, ["probe", str(page), "--url", "Dvorak"])
+    assert result.exit_code == 0 and "Dvo??k" in result.output

@@ -31,7 +31,7 @@ def test_a_narrow_terminal_gets_a_line_a_row(capsys: pytest.CaptureFixture[str])
     lines = printed(capsys, 40).splitlines()
     assert lines[0] == "anomalies"
     assert lines[1].startswith("  class movement in several files, count 4, example Wolfgang-")
-    assert lines[2] == "  class [red]markup[/red], count 12, example "
+    assert lines[2] == "  class [red]markup[/red], count 12"
 
 
 def test_a_table_needs_its_widest_words_and_two_blanks_a_column() -> None:

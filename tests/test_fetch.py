@@ -450,3 +450,12 @@ def test_only_free_text_with_free_audio_may_be_passed_on(
     }
     assert fetch(tmp_path, CONFIG).work_done == 0  # what was known when it was fetched stays
     assert pair(tmp_path, PairConfig()).work_done == 0
+
+
+def test_what_was_refused_is_fetched_once_it_is_allowed(data: Path) -> None:
+    closed = dataclasses.replace(CONFIG, allow_loopback=False)
+    first = fetch(data, closed)
+    assert set(first.counts) == {"failed: refused"}
+    assert not first.incomplete
+    assert fetch(data, closed).work_done == 0
+    assert set(fetch(data, CONFIG).counts) == {"ok"}

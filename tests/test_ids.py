@@ -78,6 +78,16 @@ def test_the_seeds_are_the_pages_of_the_release(small_corpus: Path, tmp_path: Pa
     assert set(wanted_pages(config)) == {row.work_id for row in ok_rows(small_corpus)}
 
 
+def test_the_release_of_a_table_names_the_table(small_corpus: Path, tmp_path: Path) -> None:
+    for row in ok_rows(small_corpus):
+        change(small_corpus, row.pair_id, page_url="table:ours.csv")
+    export_ids(small_corpus, tmp_path / "ids.JSONL")
+    details = import_ids(tmp_path / "data", tmp_path / "ids.JSONL").details
+    assert details["tables needed under these names"] == "ours.csv"
+    assert "next" not in details
+    assert not (tmp_path / "data" / "seeds.txt").exists()
+
+
 def test_a_build_tells_what_differs(small_corpus: Path, tmp_path: Path) -> None:
     export_ids(small_corpus, tmp_path / "ids.parquet")
     import_ids(small_corpus, tmp_path / "ids.parquet")
@@ -132,8 +142,8 @@ def cut_short(lines: list[dict[str, Any]]) -> None:
     lines.pop()
 
 
-def other_work(lines: list[dict[str, Any]]) -> None:
-    lines[3]["work_id"] = "another"
+def other_text(lines: list[dict[str, Any]]) -> None:
+    lines[3]["text_index"] = 99
 
 
 def twice(lines: list[dict[str, Any]]) -> None:
@@ -152,16 +162,41 @@ def no_rate(lines: list[dict[str, Any]]) -> None:
     lines[3]["sample_rate"] = 0
 
 
+def no_samples(lines: list[dict[str, Any]]) -> None:
+    lines[3]["num_samples"] = -1
+
+
+def no_sum(lines: list[dict[str, Any]]) -> None:
+    lines[3]["pcm_md5"] = "../up"
+
+
+def two_lines(lines: list[dict[str, Any]]) -> None:
+    lines[3]["page_url"] += "\nhttps://example.org/else"
+
+
+def other_page(lines: list[dict[str, Any]]) -> None:
+    lines[3]["page_url"] = "https://example.org/chamber-music/else/"
+
+
+def other_site(lines: list[dict[str, Any]]) -> None:
+    lines[3]["page_url"] = lines[3]["page_url"].replace("example.org", "example.net")
+
+
 @pytest.mark.parametrize(
     ("harm", "told"),
     [
         (other_version, "ids version 2"),
         (cut_short, "19 rows instead of 20"),
-        (other_work, "not the id of its facts"),
+        (other_text, "not the id of its facts"),
         (twice, "stands there twice"),
         (no_hash, "lacks caption_sha256"),
         (text_for_number, "is damaged"),
         (no_rate, "sample_rate"),
+        (no_samples, "row 3 num_samples -1 is not above 0"),
+        (no_sum, "pcm_md5 '../up' is no MD5 sum"),
+        (two_lines, "is no address"),
+        (other_page, "is not the page of"),
+        (other_site, "is on another site"),
         (list.clear, "no whole release"),
     ],
 )

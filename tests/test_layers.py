@@ -13,12 +13,14 @@ ROOT = Path(__file__).parent.parent
 ORDER = """
 crawler.errors crawler.files crawler.items crawler.summary crawler.console crawler.draining
 crawler.ledger crawler.options
-crawler.urls crawler.references crawler.grammar crawler.playlist crawler.pages crawler.pagestore
+crawler.urls crawler.references crawler.visible crawler.grammar crawler.prose crawler.regions
+crawler.playlist crawler.pages crawler.articles crawler.pagestore
 crawler.pipelines crawler.reader crawler.holdings crawler.accounting
 crawler.connection crawler.settings
 crawler.spiders.earsense crawler.crawl crawler.probe
-crawler.studyfiles crawler.anomalies crawler.released
-dataset.schema dataset.filters dataset.index dataset.captions dataset.pairing dataset.tables
+crawler.records crawler.studyfiles crawler.anomalies crawler.released
+dataset.schema dataset.filters dataset.index dataset.captions dataset.pairing dataset.cells
+dataset.tables
 dataset.sources dataset.audio dataset.bounds dataset.fetch dataset.splits dataset.ids
 dataset.validate dataset.plots
 dataset.report dataset.export

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from page_markups import MARKUPS, Playable, Traps, counts, fixtures, headings, life, page, playlist
 
 from crawler.items import Person, Work, work_from_dict, work_to_dict
-from crawler.pages import INLINE, PageError, WorkPage
+from crawler.pages import PageError, WorkPage
 
 FIXTURES = [(work, traps) for _, work, traps in fixtures() if not traps.get("links")]
 BLOCKS = ("div", "p", "section", "li", "td", "dd", "h4", "x-row", "center", "DIV")
-INLINES = INLINE.split("|")
+INLINES = "a abbr bdi cite data del dfn em font i img ins ruby samp span time u var x wbr".split()
 # What may be missing from a page; a work needs no more than its composer and title.
 OPTIONAL = ("list", "life", "instrumentation", "movements", "facts", "counts", "recordings",
             "notes", "related", "glossary")  # fmt: skip

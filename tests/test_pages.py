@@ -8,9 +8,12 @@ from lxml import html as lxml_html
 from page_markups import MARKUPS as INVENTED
 from page_markups import fixtures, page
 
+from crawler.articles import ArticlePage
 from crawler.errors import UserError
-from crawler.items import Movement, Work, read_works, work_to_dict
-from crawler.pages import DEFAULT, ArticlePage, PageError, WorkPage, read_selectors, text_lines
+from crawler.grammar import Counts
+from crawler.items import Movement, Note, Person, Work, read_works, work_to_dict
+from crawler.pages import DEFAULT, PageError, WorkPage, read_selectors
+from crawler.visible import text_lines
 from demo.markup import MARKUPS, render_article, render_work
 
 FIXTURE = Path(__file__).parent / "fixtures" / "site"
@@ -64,6 +67,29 @@ def test_one_data_file_fits_the_selectors_to_another_markup(tmp_path: Path) -> N
     assert found.work() == work
     missing = {"opus", "catalogue"}  # the title has none
     assert {name for name, how in found.coverage().items() if how != "selector"} == missing
+
+
+@pytest.mark.parametrize(
+    ("field", "markup", "expected"),
+    [
+        ("movements", "<ol><li>Allegro<li>8:10 Adagio</ol>",
+         (Movement(number=1, name="Allegro"), Movement(number=2, name="Adagio", typical_s=490))),
+        ("facts", "<dl><dt>Duration<dd>39 minutes<dt>Composed<dd>1867</dl>",
+         {"Duration": "39 minutes", "Composed": "1867"}),
+        ("instrumentation", "for violin and cello", "violin and cello"),
+        ("counts", "<b>Recordings: 1</b> <b>Videos: 4</b>", Counts(1, 4)),
+        ("composer", "Anna Muster", Person(name="Anna Muster")),
+        ("notes", "<p>He wrote it in Bonn.<p>It is fiery.",
+         (Note(source="earsense", text="He wrote it in Bonn.\n\nIt is fiery."),)),
+    ],
+)  # fmt: skip
+def test_a_right_selector_finds_a_field_in_any_form(
+    field: str, markup: str, expected: object
+) -> None:
+    selectors = dataclasses.replace(DEFAULT, work={**DEFAULT.work, field: ".it"})
+    html = f"<p>x</p><p>1801~1850</p><h1 class=title>Trio</h1><div class=it>{markup}</div>"
+    found = {item.name: item for item in WorkPage(html, "x", selectors=selectors).fields()}
+    assert (found[field].value, found[field].method) == (expected, "selector")
 
 
 @pytest.mark.parametrize("name", sorted(set(DEFAULT.work) - {"title", "related"}))
@@ -173,6 +199,25 @@ def test_rows_without_times_and_without_a_chain_part_by_performers() -> None:
     ]
 
 
+@pytest.mark.parametrize("tag", ["p", "span"])
+def test_one_video_with_bounds_and_rows_without_white_space(tag: str) -> None:
+    names = ["I. Allegro con brio", "II. Adagio", "III. Rondo"]
+    rows = "".join(
+        f"<div><iframe src='//youtube.com/embed/aaaaaaaaaaa?start={200 * n}&end={200 * n + 180}'>"
+        f"</iframe><{tag}>3:00</{tag}><{tag}>A Trio</{tag}><{tag}>{name}</{tag}></div>"
+        for n, name in enumerate(names)
+    )
+    page = f"""<p>A B (1900-1980)</p><p>Trio</p><p>(for trio)</p><p>I. Allegro</p><p>II. Adagio</p>
+        <p>1 recording, 3 videos</p>{rows}<h2>Related Composers</h2>"""
+    (found,) = WorkPage(page, "A-B-Trio").work().recordings
+    assert (found.recording_id, found.performers) == ("aaaaaaaaaaa1", ("A Trio",))
+    assert [(part.video_id, part.start_s, part.end_s, part.name) for part in found.parts] == [
+        ("aaaaaaaaaaa1", 0.0, 180.0, "Allegro con brio"),
+        ("aaaaaaaaaaa2", 200.0, 380.0, "Adagio"),
+        ("aaaaaaaaaaa3", 400.0, 580.0, "Rondo"),
+    ]
+
+
 def test_rows_that_do_not_fit_their_videos_lend_them_no_names(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -189,8 +234,9 @@ def test_text_lines_break_at_blocks_only() -> None:
     root = lxml_html.fromstring(
         "<div>a <b>b</b><i>c</i>\n d<!-- no -->e<br>f<p>g</p>h<script>no</script>i"
         "<table><tr><td>j</td><td>k</td></tr></table> l&nbsp;m </div>"
+        "<p><dfn>n</dfn>o <del>p</del> <any>q</any> <img>r\x01</p><x-row>s</x-row>"
     )
-    assert text_lines(root) == ["a bc de", "f", "g", "hi", "j", "k", "l m"]
+    assert text_lines(root) == ["a bc de", "f", "g", "hi", "j", "k", "l m", "no p q r", "s"]
 
 
 BROKEN = {
@@ -233,8 +279,29 @@ def test_article() -> None:
     found = ArticlePage(render_article(article), "/article/x/").article()
     assert (found.title, found.date, found.text) == ("A < B", "May 9th, 2012", article["text"])
     assert (found.article_id, found.page_url) == ("x", "/article/x/")
-    bare = f"<h1>Title</h1><p>{'Long prose. ' * 20}</p>"
-    assert ArticlePage(bare, "/article/x/").article().date is None
+
+
+PROSE = "The quartet was the talk of the whole town, and it still is. " * 4
+TITLE = "Of Quartets"
+LOOSE = {
+    "plain": f"<h1>site</h1><h1>{TITLE}</h1><p>May 9th, 2012</p><p>{PROSE}</p><p>Read more</p>",
+    "breaks": f"<h1>{TITLE}</h1><div>May 9th, 2012<br>{PROSE}<br></div><footer>home</footer>",
+    "lower heading": f"<p>home</p><h2>{TITLE}</h2><p>May 9th, 2012</p><p>{PROSE}</p><h2>more</h2>",
+    "teaser": f"<article><h1>{TITLE}</h1><p>May 9th, 2012</p><div>{PROSE}</div></article>"
+    "<article><h1>Another</h1><p>A teaser.</p></article>",
+}
+
+
+@pytest.mark.parametrize("html", LOOSE.values(), ids=LOOSE)
+def test_an_article_without_its_selectors(html: str) -> None:
+    found = ArticlePage(html, "/article/x/").article()
+    assert (found.title, found.date, found.text) == (TITLE, "May 9th, 2012", PROSE.strip())
+
+
+@pytest.mark.parametrize("title", ["Page not found", "404", "Error 404: gone", "Not found."])
+def test_an_article_that_is_gone_is_none(title: str) -> None:
+    with pytest.raises(PageError, match="its title is"):
+        ArticlePage(f"<h1>{title}</h1><p>{PROSE}</p>", "/article/x/").article()
 
 
 def test_other_selectors_are_read_from_a_file(tmp_path: Path) -> None:
@@ -250,12 +317,36 @@ def test_other_selectors_are_read_from_a_file(tmp_path: Path) -> None:
     assert read_selectors(Path("crawler") / "selectors.toml") == DEFAULT
 
 
-@pytest.mark.parametrize("text", [None, "not toml", "version = 1", '[labels]\nsurprise = "x"'])
+@pytest.mark.parametrize(
+    "text", [None, "not toml", "version = 1", '[labels]\nsurprise = "x"', "labels = 1"]
+)
 def test_a_file_without_selectors_is_named(tmp_path: Path, text: str | None) -> None:
     path = tmp_path / "mine.toml"
     if text is not None:
         path.write_text(text)
     with pytest.raises(UserError, match=r"mine\.toml"):
+        read_selectors(path)
+
+
+@pytest.mark.parametrize(
+    ("was", "put", "said"),
+    [
+        ('facts = ["Duration",', 'facts = "Duration" #', r"labels\.facts is not a list of texts"),
+        ('controls = ["autoopen",', "controls = [1,", r"labels\.controls is not a list of texts"),
+        ('own = "earsense"', "own = 3", r"labels\.own is not a text"),
+        ('own = "earsense"', 'own = ["earsense"]', r"labels\.own is not a text"),
+        ('glossary = "glossary"', 'glossary = ""', r"labels\.glossary is not a text"),
+        ("version = 3", 'version = "3"', "version is not a whole number"),
+    ],
+)
+def test_every_table_of_a_selectors_file_is_checked(
+    tmp_path: Path, was: str, put: str, said: str
+) -> None:
+    text = (Path("crawler") / "selectors.toml").read_text()
+    assert was in text
+    path = tmp_path / "mine.toml"
+    path.write_text(text.replace(was, put))
+    with pytest.raises(UserError, match=said):
         read_selectors(path)
 
 

@@ -29,7 +29,7 @@ def test_a_file_beside_its_work_knows_its_address(markup: str) -> None:
     assert rows["title"] == {"field": "title", "method": rows["title"]["method"],
                              "value": "Piano Quintet in g minor, Op. 8", "tried": ""}  # fmt: skip
     assert rows["movements"]["value"].startswith("1. Allegro energico; 2. Adagio. Relgioso; 3. ")
-    assert rows["counts"]["value"] == "1 recordings, 4 videos"
+    assert rows["counts"]["value"] == "1 recording, 4 videos"
     assert rows["notes"]["value"] == "Earscribe Examples: 59 words"
     assert rows["catalogue"]["method"] == "not found"
     assert rows["catalogue"]["tried"] == "not in the title"
@@ -58,7 +58,10 @@ def test_a_saved_probe_is_a_fixture(tmp_path: Path) -> None:
     assert (folder / "work.json").read_bytes() == (SUK / "work.json").read_bytes()
     again = probe(str(folder / "page.html"))
     assert again.work == WORK
-    save_fixture(again, folder)
+    assert save_fixture(again, folder) == [folder / "page.html", folder / "work.json"]
+    with pytest.raises(UserError, match="this page is none"):
+        save_fixture(probe_page("<h1>Back soon</h1>", again.url), folder)
+    assert (folder / "page.html").read_bytes() == (SUK / "tables.html").read_bytes()
     other = next(f for f, _, _ in fixtures() if "Mozart" in f.name)
     with pytest.raises(UserError, match="another work"):
         save_fixture(probe(str(other / "lists.html")), folder)
@@ -110,6 +113,16 @@ def test_selectors_of_ones_own(tmp_path: Path) -> None:
 def test_what_is_no_page_is_told_in_one_line(target: str, url: str | None, said: str) -> None:
     with pytest.raises(UserError, match=said):
         probe(target, url=url)
+
+
+def test_a_file_larger_than_a_page_may_be_is_refused() -> None:
+    with pytest.raises(UserError, match="larger than crawl.max_page_bytes, 1000"):
+        probe(str(SUK / "lists.html"), config=CrawlConfig(max_page_bytes=1000))
+
+
+def test_an_article_is_refused_before_it_is_asked_for() -> None:
+    with pytest.raises(UserError, match="is an article"):  # and not: --contact is missing
+        probe("https://www.earsense.org/article/x/")
 
 
 def test_long_values_are_shortened() -> None:

@@ -53,21 +53,99 @@ def test_a_reference_is_known_by_its_shape(carrier: str) -> None:
     ("link", "video_id", "bounds"),
     [
         ("https://www.earsense.org/chamber-music/x/?v=P-tyFM-4_0s1", "P-tyFM-4_0s1", (None, None)),
+        ("?ri=1&v=P-tyFM-4_0s1", "P-tyFM-4_0s1", (None, None)),
+        ("https://m.youtube.com/watch?a=b&v=cdRrn_xsxqc", "cdRrn_xsxqc", (None, None)),
         ("https://www.youtube.com/watch?v=cdRrn_xsxqc&t=3", "cdRrn_xsxqc", (None, None)),
         ("//youtube.com/embed/cdRrn_xsxqc?start=60&end=75", "cdRrn_xsxqc", (60.0, 75.0)),
         ("https://youtu.be/cdRrn_xsxqc", "cdRrn_xsxqc", (None, None)),
     ],
 )
 def test_links(link: str, video_id: str, bounds: tuple[float | None, float | None]) -> None:
-    found = from_link(link)
+    found = from_link(link, "https://www.earsense.org/chamber-music/x/")
     assert isinstance(found, Reference)
     assert (found.video_id, (found.start_s, found.end_s)) == (video_id, bounds)
     assert found.youtube_id == video_id[:11]
 
 
-@pytest.mark.parametrize("link", ["/watch?v=short", "/watch?v=cdRrn_xsxqc123", "/x", "?ri=3"])
+@pytest.mark.parametrize(
+    "link",
+    [
+        *("/watch?v=short", "/watch?v=cdRrn_xsxqc123", "/x", "?ri=3"),
+        "/style.css?v=202001011230",
+        "/chamber-music/another/?v=P-tyFM-4_0s1",
+        "https://notyoutube.com/x?v=cdRrn_xsxqc",
+        "//[x?v=cdRrn_xsxqc",
+    ],
+)
 def test_no_links(link: str) -> None:
-    assert from_link(link) is None
+    assert from_link(link, "/chamber-music/x/") is None
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        '<header id="page-header" class="page-header">',
+        '<label for="description" id="description1">',
+        '<p data-one="breadcrumbs" data-two="breadcrumbs">',
+        """<a onclick="go('description', 'description')">""",
+        '<a id="recording-1" name="recording-1" data-start="5">',
+        '<a data-x="recording-1" name="recording-12" data-start="x">',
+    ],
+)
+def test_the_names_of_a_page_are_no_videos(named: str) -> None:
+    link = "<a href='https://youtu.be/bbbbbbbbbbb'>x</a>"
+    assert [found.video_id for found in references(tree(named + link))] == ["bbbbbbbbbbb"]
+
+
+SCRIPT = json.dumps([{"id": "-25ADaXTKOs", "by": "x " * 150, "vid": "-25ADaXTKOs12", "next": None}])
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        f"x = {SCRIPT}",
+        f"x = JSON.parse({json.dumps(SCRIPT)})",
+        f"x = JSON.parse('{SCRIPT}')",
+        "x = JSON.parse(" + json.dumps(json.dumps(SCRIPT)) + ")",
+        "x = JSON.parse('" + SCRIPT.replace('"', "\\u0022").replace("-", "\\u002D") + "')",
+    ],
+)
+def test_a_script_may_be_wide_or_within_a_text(script: str) -> None:
+    (found,) = references(tree(f"<script>{script}</script>"))
+    assert (found.video_id, found.movement, found.following) == ("-25ADaXTKOs12", 12, None)
+
+
+ONE_VIDEO = {
+    "link": "<li><a href='https://www.youtube.com/embed/aaaaaaaaaaa?start={0}&end={1}'>",
+    "call": "<li onclick=\"go('aaaaaaaaaaa', 'aaaaaaaaaaa', '', '', {0}, {1})\">",
+    "data": "<li id=description data-id=aaaaaaaaaaa data-start={0} data-end={1}>"
+    "<img src='//i.ytimg.com/vi/aaaaaaaaaaa/1.jpg'><a href='//youtu.be/aaaaaaaaaaa'>",
+}
+
+
+@pytest.mark.parametrize("carrier", ONE_VIDEO)
+def test_one_video_may_hold_every_movement(carrier: str) -> None:
+    bounds = [(0, 90), (100, 190), (200, 290)]
+    rows = tree("".join(ONE_VIDEO[carrier].format(*bound) + "</a></li>" for bound in bounds))
+    known = [from_element(element) for element in rows]
+    found = references(rows) if carrier != "data" else known
+    for refs in (known, found):
+        assert [(ref.start_s or 0, ref.end_s) for ref in refs if ref] == bounds
+
+
+def test_a_movement_beside_a_lone_id_is_part_of_its_key() -> None:
+    row = "<p data-video=aaaaaaaaaaa data-movement={} data-next=aaaaaaaaaaa2 data-start=5>"
+    found = from_element(tree(row.format(1)))
+    assert found and (found.video_id, found.movement, found.start_s) == ("aaaaaaaaaaa1", 1, 5.0)
+    found = from_element(tree("<a onclick=\"go('aaaaaaaaaaa', 3, 60, 120)\">"))
+    assert found and (found.video_id, found.start_s, found.end_s) == ("aaaaaaaaaaa3", 60, 120)
+
+
+def test_a_thumbnail_is_the_last_resort() -> None:
+    thumbnail = "<img src='https://i.ytimg.com/vi/ccccccccccc/default.jpg'>"
+    assert [found.video_id for found in references(tree(thumbnail))] == ["ccccccccccc"]
+    link = "<a href='https://youtu.be/bbbbbbbbbbb'>x</a>"
+    assert [found.video_id for found in references(tree(thumbnail + link))] == ["bbbbbbbbbbb"]
 
 
 def test_the_next_video_is_never_taken_for_the_video() -> None:

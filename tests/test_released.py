@@ -9,6 +9,7 @@ import pytest
 
 from crawler.errors import UserError
 from crawler.items import Work, read_works
+from crawler.ledger import Ledger, State
 from crawler.released import composers, import_released, title_of
 from crawler.studyfiles import read_line
 from crawler.summary import Summary
@@ -24,6 +25,7 @@ ANOMALIES = {  # counted by hand in the fixture
     "movement_id is empty": 2,
     "complete work": 2,
     "YouTube id is not of 11 characters": 1,
+    "YouTube id is not that of the video_id": 0,
     "id begins with -": 1,
     "id begins with _": 1,
     "no end after a start": 2,
@@ -132,6 +134,12 @@ def test_ids_names_and_performers_are_mended(tmp_path: Path) -> None:
         "Andante - Allegro",
         "Adagio",
     ]
+    assert [movement.name for movement in works["Anna Alba"].movements] == [
+        "Allegro con brio",
+        "Andante",
+        "Scherzo",
+        "Rondo",
+    ]
     recording = works["Anna Alba"].recordings[0]
     assert (recording.performers, recording.qualifiers) == (("Test Quartet",), ("live",))
     assert recording.parts[1].url == "https://www.youtube.com/watch?v=-alba000002"
@@ -175,6 +183,11 @@ def test_the_composer_ends_where_the_title_begins(slug: str, composer: str, titl
     known = "Camille-Saint-Saens-Piano-Quintet-in-a-minor-Op-14"
     assert composers([slug, known])[slug] == composer
     assert title_of(slug[len(composer) + 1 :]) == title
+
+
+def test_a_name_that_no_title_word_ends_is_cut_as_in_the_composers_other_works() -> None:
+    slugs = ["Mia-Moll-Tocar", "Mia-Moll-Cloud-Trio", "Ludwig-van-Ahn-Trio", "Ludwig-van-Ahn-Ode"]
+    assert list(composers(slugs).values()) == ["Mia-Moll"] * 2 + ["Ludwig-van-Ahn"] * 2
 
 
 @pytest.mark.parametrize(
@@ -248,6 +261,31 @@ def test_the_names_of_the_original_repository_are_read_too(tmp_path: Path) -> No
     assert works[0] == works[1]
 
 
+def test_a_mended_study_replaces_the_earlier_one(tmp_path: Path) -> None:
+    imported(tmp_path / "data")
+    folder = shutil.copytree(FIXTURE, tmp_path / "released")
+    videos = json.loads((folder / "videos_info.json").read_text())
+    del videos["Carl-Cedro-Sextet-Op-3"]
+    (folder / "videos_info.json").write_text(json.dumps(videos))
+    details = import_released(tmp_path / "data", folder).details
+    assert (details["works"], details["works no longer there"]) == (10, 1)
+
+
+def test_a_folder_of_a_crawl_is_left_alone(tmp_path: Path) -> None:
+    with Ledger(tmp_path) as ledger:
+        ledger.record("page", "A-B-Trio", State.PENDING)
+    with pytest.raises(UserError, match="a crawl has begun"):
+        import_released(tmp_path, FIXTURE)
+    assert not (tmp_path / "works.jsonl").exists()
+
+
+def test_both_names_of_one_file_are_refused(tmp_path: Path) -> None:
+    folder = shutil.copytree(FIXTURE, tmp_path / "released")
+    shutil.copy(folder / "videos_info.json", folder / "videos_info_updated.json")
+    with pytest.raises(UserError, match="keep one of them"):
+        import_released(tmp_path / "data", folder)
+
+
 def test_works_from_elsewhere_are_not_overwritten(small_corpus: Path) -> None:
     before = (small_corpus / "works.jsonl").read_bytes()
     with pytest.raises(UserError, match="works from elsewhere"):
@@ -262,6 +300,8 @@ def test_works_from_elsewhere_are_not_overwritten(small_corpus: Path) -> None:
         ("videos_info.json", b"{", "is not JSON"),
         ("videos_info.json", b"[]", "no JSON object of works"),
         ("video_add.csv", b"\xff\xfe", "cannot read"),
+        ("video_add.csv", b'A-B-Trio,x,""\nC-D-Trio,x,"I. Adagio\n', "begins in line 2"),
+        ("video_add.csv", b"A-B-Trio,x," + b"I" * 140_000, "begins in line 1"),
     ],
 )
 def test_unreadable_files_are_told_in_one_line(
@@ -285,7 +325,14 @@ def test_unreadable_files_are_told_in_one_line(
         {"movement_id": 3},
         {"movement_id": 10**9, "video_id": "dahl0000001"},
         {"video_id": 7},
-        {"duration": None},
+        {"start": [5]},
+        {"start": "1_0"},
+        {"duration": "4:5"},
+        {"duration": -1},
+        {"movement_id": 1.7},
+        {"movement_id": True},
+        {"name": ["II. Romance"]},
+        {"title": 7},
     ],
 )
 def test_odd_entries_cost_themselves_alone(tmp_path: Path, odd: dict[str, Any]) -> None:
@@ -302,19 +349,67 @@ def test_odd_entries_cost_themselves_alone(tmp_path: Path, odd: dict[str, Any]) 
 
 
 @pytest.mark.parametrize(
-    "line",
+    "odd",
     [
-        '{"music_id": "A-B-Trio", "sent_id": "x", "sent_idx": "1000000000", "sent_text": "Words"}',
-        '{"music_id": "A-\\ud800-Trio", "sent_id": "x", "sent_idx": "1", "sent_text": "Words"}',
-        '{"music_id": "A-B-Trio", "sent_idx": "1", "sent_text": "Words"}',
-        "[1]",
-        "[" * 100_000,
+        {"start": "3:25", "end": 400.0, "duration": "", "movement_id": "2"},
+        {"start": 205.0, "end": "400", "duration": None, "movement_id": 2.0, "name": None},
     ],
 )
-def test_odd_texts_cost_themselves_alone(tmp_path: Path, line: str) -> None:
+def test_values_of_another_type_are_read(tmp_path: Path, odd: dict[str, Any]) -> None:
     folder = shutil.copytree(FIXTURE, tmp_path / "released")
-    with (folder / "music_text_pairs.jsonl").open("a") as texts:
-        texts.write(line + "\n")
+    videos = json.loads((folder / "videos_info.json").read_text())
+    videos["Dora-Dahl-Serenade-in-C-major"][1] |= odd
+    (folder / "videos_info.json").write_text(json.dumps(videos))
+    import_released(tmp_path / "data", folder)
+    works = {w.composer.name: w for w in read_works(tmp_path / "data" / "works.jsonl")}
+    assert spans(works["Dora Dahl"]) == [(1, 0.0, 200.0), (2, 205.0, 400.0), (3, 100.0, 220.0)]
+
+
+def test_an_id_that_is_not_of_its_video_has_a_class_of_its_own(tmp_path: Path) -> None:
+    folder = shutil.copytree(FIXTURE, tmp_path / "released")
+    videos = json.loads((folder / "videos_info.json").read_text())
+    videos["Dora-Dahl-Serenade-in-C-major"][1]["youtube_id"] = "dahl0000009"
+    (folder / "videos_info.json").write_text(json.dumps(videos))
+    rows = import_released(tmp_path / "data", folder).details["anomalies"]
+    found = {row["class"]: row["count"] for row in rows}
+    assert found["YouTube id is not that of the video_id"] == 1
+    assert found["YouTube id is not of 11 characters"] == 1
+
+
+def test_two_keys_of_one_work_are_told(tmp_path: Path) -> None:
+    folder = shutil.copytree(FIXTURE, tmp_path / "released")
+    videos = json.loads((folder / "videos_info.json").read_text())
+    videos["Jan-d'Jarl-String-Quartet"] = []
+    videos["Jan-d%27Jarl-String-Quartet"] = videos.pop("Jan-d%27Jarl-String-Quartet", [])
+    (folder / "videos_info.json").write_text(json.dumps(videos))
+    with (folder / "video_add.csv").open("a") as added:
+        added.write("Gerda-Gran-Nonet,https://www.youtube.com/watch?v=gran0000002,\n")
+        added.write("Nora-Neu-Trio,https://www.youtube.com/watch?v=neu00000001,\n")
+    refused = import_released(tmp_path / "data", folder).details["refused"]
+    reasons = {row["record"]: row["reason"].split(",")[0] for row in refused}
+    assert reasons["Jan-d%27Jarl-String-Quartet"] == "its work stands there already"
+    assert reasons["Gerda-Gran-Nonet"] == "its work stands there already"
+    assert reasons["Nora-Neu-Trio"] == "neither a video nor a text is of this work"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"music_id": "A-B-Trio", "sent_id": "x", "sent_idx": "1000000000", "sent_text": "Words"}',
+        b'{"music_id": "A-\\ud800-Trio", "sent_id": "x", "sent_idx": "1", "sent_text": "Words"}',
+        b'{"music_id": "A-B-Trio", "sent_idx": "1", "sent_text": "Words"}',
+        b'{"music_id": "A-B-Trio", "sent_id": "x", "sent_idx": "1", "sent_text": ["Words"]}',
+        b'{"music_id": "A-B-Trio", "sent_id": "x", "sent_idx": true, "sent_text": "Words"}',
+        b'{"music_id": null, "sent_id": "x", "sent_idx": 1, "sent_text": "Words"}',
+        b'{"music_id": "A-B-Trio", "sent_id": "x", "sent_idx": 1, "sent_text": "W\xff"}',
+        b"[1]",
+        b"[" * 100_000,
+    ],
+)
+def test_odd_texts_cost_themselves_alone(tmp_path: Path, line: bytes) -> None:
+    folder = shutil.copytree(FIXTURE, tmp_path / "released")
+    with (folder / "music_text_pairs.jsonl").open("ab") as texts:
+        texts.write(line + b"\n")
     summary = import_released(tmp_path / "data", folder)
     assert (summary.details["refused records"], summary.details["texts"]) == (9, 15)
 

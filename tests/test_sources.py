@@ -164,7 +164,8 @@ def test_addresses_that_are_no_business_of_ours_are_refused(
     slept = Naps()
     with pytest.raises(SourceError, match=word) as caught:
         fetch_source(url, target(tmp_path), SourceConfig(), sleep=slept)
-    assert caught.value.error_class is ErrorClass.NOT_MEDIA
+    expected = ErrorClass.NOT_MEDIA if word == "only http" else ErrorClass.REFUSED
+    assert caught.value.error_class is expected
     assert slept == []
 
 

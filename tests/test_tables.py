@@ -82,30 +82,41 @@ def test_a_file_of_the_musiccaps_form(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("address", "source", "youtube_id"),
+    ("address", "bounds"),
     [
-        ("https://youtu.be/-0aBcDeFgHi?t=3", "https://www.youtube.com/watch?v=-0aBcDeFgHi", True),
-        (
-            "http://m.youtube.com/watch?a=b&v=-0aBcDeFgHi",
-            "https://www.youtube.com/watch?v=-0aBcDeFgHi",
-            True,
-        ),
-        (
-            "https://example.org/watch?v=-0aBcDeFgHi",
-            "https://example.org/watch?v=-0aBcDeFgHi",
-            False,
-        ),
-        ("https://example.org/a.flac", "https://example.org/a.flac", False),
+        ("https://youtu.be/-0aBcDeFgHi?t=75", (75.0, None)),
+        ("youtu.be/-0aBcDeFgHi#t=1m30s", (90.0, None)),
+        ("http://m.youtube.com/watch?a=b&v=-0aBcDeFgHi", (None, None)),
+        ("youtube.com/watch?v=-0aBcDeFgHi&list=PLx&t=0", (None, None)),
+        ("//www.YouTube.com./live/-0aBcDeFgHi", (None, None)),
+        ("https://www.youtube-nocookie.com/embed/-0aBcDeFgHi?start=30&end=60", (30.0, 60.0)),
+        ("https://www.youtube.com/v/-0aBcDeFgHi", (None, None)),
+        ("https://www.youtube.com/shorts/-0aBcDeFgHi", (None, None)),
     ],
 )
-def test_addresses_of_videos_are_known_by_their_host(
-    tmp_path: Path, address: str, source: str, youtube_id: bool
+def test_videos_of_youtube_are_known_with_the_times_of_their_address(
+    tmp_path: Path, address: str, bounds: tuple[float | None, float | None]
 ) -> None:
     file = write_csv(tmp_path, "said,where", f"{TEXT},{address}")
     row = take(tmp_path / "data", file, TableConfig(text="said", url="where"))[TEXT]
-    assert row.source_url == source
-    assert row.youtube_id == ("-0aBcDeFgHi" if youtube_id else None)
-    assert (row.start_s, row.end_s, row.bounds_source) == (None, None, "file")
+    assert row.source_url == "https://www.youtube.com/watch?v=-0aBcDeFgHi"
+    assert row.youtube_id == "-0aBcDeFgHi"
+    assert (row.start_s, row.end_s) == bounds
+    assert row.bounds_source == ("page" if any(bounds) else "file")
+
+
+@pytest.mark.parametrize("address", ["watch?v=-0aBcDeFgHi", "a.flac#t=20"])
+def test_addresses_elsewhere_stay_as_they_are(tmp_path: Path, address: str) -> None:
+    address = f"https://example.org/{address}"
+    file = write_csv(tmp_path, "said,where", f"{TEXT},{address}")
+    row = take(tmp_path / "data", file, TableConfig(text="said", url="where"))[TEXT]
+    assert (row.source_url, row.youtube_id, row.start_s) == (address, None, None)
+
+
+def test_a_column_of_begins_counts_more_than_the_address(tmp_path: Path) -> None:
+    file = write_csv(tmp_path, "said,where,at", f"{TEXT},youtu.be/-0aBcDeFgHi?t=75,")
+    row = take(tmp_path / "data", file, TableConfig(text="said", url="where", start="at"))[TEXT]
+    assert row.start_s is None
 
 
 @pytest.mark.parametrize(
@@ -118,7 +129,12 @@ def test_addresses_of_videos_are_known_by_their_host(
         ("-0aBcDeFgHi,1:30,80,Words", "bad_bounds"),
         ("-0aBcDeFgHi,,0,Words", "bad_bounds"),
         ("-0aBcDeFgHi,0,10,", "empty_text"),
-        ("-0aBcDeFgHi,0,10", "empty_text"),
+        ("-0aBcDeFgHi,0,10", "broken_row"),
+        ("-0aBcDeFgHi,1_0,20,Words", "bad_number"),
+        ("https://www.youtube.com/playlist?list=PL012345678,0,10,Words", "no_address"),
+        ("https://www.youtube.com/@someone,0,10,Words", "no_address"),
+        ("https://www.youtube.com/embed/videoseries?list=PLx,0,10,Words", "no_address"),
+        ("https://www.youtube.com/watch?v=-0aBcDeFgHi1,0,10,Words", "no_address"),
         (",0,10,Words", "no_address"),
         ("file:///etc/hostname,0,10,Words", "no_address"),
         ("ftp://example.org/a.ogg,0,10,Words", "no_address"),
@@ -164,10 +180,31 @@ def test_all_forms_give_the_same_rows(tmp_path: Path) -> None:
         else:
             sign = "," if suffix == ".csv" else "\t"
             quoted = [f'"{cell}"' for cell in cells]
-            file.write_text(f"{sign.join(values)}\n{sign.join(quoted)}\n")
+            file.write_text(f"{f'{sign} '.join(values)}\n{sign.join(quoted)}\n")
         (row,) = take(tmp_path / suffix, file).values()
         assert (row.youtube_id, row.start_s, row.end_s) == ("-0aBcDeFgHi", 1.5, None), suffix
         assert (row.caption, row.status) == (TEXT, "pending"), suffix
+
+
+@pytest.mark.parametrize(
+    ("odd", "reason"),
+    [
+        ({"caption": ["a", "b"]}, "not_text"),
+        ({"caption": {"en": "a"}}, "not_text"),
+        ({"caption": b"a"}, "not_text"),
+        ({"caption": True}, "not_text"),
+        ({"caption": None}, "empty_text"),
+        ({"start_s": [1.0]}, "bad_cell"),
+    ],
+)
+def test_values_of_another_type_are_filtered(
+    tmp_path: Path, odd: dict[str, Any], reason: str
+) -> None:
+    file = tmp_path / "table.PARQUET"
+    good = {"ytid": "-0aBcDeFgHi", "start_s": 1.5, "end_s": None, "caption": TEXT}
+    pq.write_table(pa.Table.from_pylist([{**good, **odd}]), file)
+    summary = import_table(tmp_path / "data", file, CAPTIONS)
+    assert summary.counts == {f"filtered: {reason}": 1}
 
 
 def test_broken_lines_of_jsonl_are_filtered(tmp_path: Path) -> None:
@@ -175,9 +212,10 @@ def test_broken_lines_of_jsonl_are_filtered(tmp_path: Path) -> None:
     good = json.dumps({"ytid": "-0aBcDeFgHi", "caption": TEXT})
     half = json.dumps({"ytid": "-0aBcDeFgHi", "caption": "Half \ud800."})
     deep = "[" * 100_000
-    file.write_text(f"{good}\n{{cut of\n[1]\n\n{half}\n{deep}\n")
+    body = f"{good}\n{{cut of\n[1]\n\n{half}\n{deep}\n".encode()
+    file.write_bytes(body + b'{"caption": "\xff"}\n')
     summary = import_table(tmp_path / "data", file, TableConfig(text="caption", url="ytid"))
-    assert summary.counts == {"filtered: broken_row": 3, "pending": 2}
+    assert summary.counts == {"filtered: broken_row": 4, "pending": 2}
     assert "Half ?." in {row.caption for row in rows(tmp_path / "data")}
 
 
@@ -187,6 +225,9 @@ def test_broken_lines_of_jsonl_are_filtered(tmp_path: Path) -> None:
         ("table.csv", b"ytid,start_s,end_s,text\n-0aBcDeFgHi,0,1,x\n", "no column 'caption'; its"),
         ("table.csv", b"ytid,start_s,end_s,caption\n", "has no rows"),
         ("table.csv", b"", "has no rows"),
+        ("table.csv", b'ytid,caption\nx,y\nz,"open\nx,y\n', "what begins in line 3"),
+        ("table.csv", b"ytid,caption\nx," + b"y" * 140_000, "what begins in line 2"),
+        ("table.csv", b"ytid, caption,caption\nx,y,z\n", "two columns named 'caption'"),
         ("table.csv", b"ytid,caption\n\xff\xfe,x\n", "cannot read"),
         ("table.jsonl", b"\n", "has no rows"),
         ("table.jsonl", b"{}\n", "no column 'caption'"),
@@ -271,6 +312,33 @@ def test_a_mended_table_keeps_the_clips_of_its_other_rows(tmp_path: Path, local:
     assert fetch(data, FETCH).counts == {"filtered: no_file": 2, "ok": 4}
 
 
+def test_a_mended_recording_is_read_again(tmp_path: Path, local: Path) -> None:
+    data = tmp_path / "data"
+    (tmp_path / "one.wav").write_bytes(b"no sound at all")
+    import_table(data, local, LOCAL)
+    assert fetch(data, FETCH).counts["failed: not_media"] == 1
+    assert fetch(data, FETCH).work_done == 0
+    tone(tmp_path / "one.wav", 500)
+    tone(tmp_path / "my music" / "two tones #1%.wav", 400, 800)
+    assert fetch(data, FETCH).counts["ok"] == 3
+    heard = {row.caption: strongest_hz(data / row.audio["path"]) for row in rows(data) if row.audio}
+    assert heard == pytest.approx({"A low tone.": 400, "A high tone.": 800, TEXT: 500}, abs=1.0)
+    assert fetch(data, FETCH).work_done == 0
+    assert check(data).clean
+
+
+def test_another_table_of_the_same_name_is_refused(tmp_path: Path) -> None:
+    data, ours = tmp_path / "data", ("ytid,caption", f"-0aBcDeFgHi,{TEXT}", "_1aBcDeFgHi,Else.")
+    config = TableConfig(text="caption", url="ytid")
+    (tmp_path / "other").mkdir()
+    import_table(data, write_csv(tmp_path, *ours), config)
+    with pytest.raises(UserError, match="give the file another name"):
+        import_table(data, write_csv(tmp_path / "other", ours[0], f"_2aBcDeFgHi,{TEXT}"), config)
+    assert len(rows(data)) == 2
+    details = import_table(data, write_csv(tmp_path, *ours[:2]), config).details
+    assert (details["replaced rows"], details["rows no longer there"]) == (2, 1)
+
+
 def test_a_file_that_is_away_is_asked_for_again(tmp_path: Path, local: Path) -> None:
     data = tmp_path / "data"
     import_table(data, local, LOCAL)
@@ -327,6 +395,9 @@ def test_the_rows_of_a_table_without_composers_can_be_split(tmp_path: Path) -> N
     fetch(tmp_path / "data", FETCH)
     summary = split(tmp_path / "data", SplitConfig(fractions=(0.5, 0.5)))
     assert summary.counts == {"train": 2, "test": 2}
+    parts = [(part["composers"], part["without_composer"]) for part in summary.details["parts"]]
+    assert parts == [(0, 2), (0, 2)]
+    assert check(tmp_path / "data").clean
 
 
 def test_ids_tie_rows_of_several_sources_to_one_work(tmp_path: Path) -> None:
