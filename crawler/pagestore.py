@@ -32,7 +32,7 @@ def store_page(data: Path, body: bytes, *, synced: bool = True) -> str:
     path = page_path(data, sha256)
     if not has_page(data, sha256):
         with atomic_path(path, synced=synced) as temporary:
-            temporary.write_bytes(gzip.compress(body, mtime=0))
+            temporary.write_bytes(gzip.compress(body, 6, mtime=0))
     return sha256
 
 
