@@ -31,13 +31,13 @@ class Probe:
     error: str | None = None
 
     def rows(self) -> list[dict[str, str]]:
-        """A row a field: field, method, value, and for what was not found what was tried."""
+        """A row a field: field, method, value, and what was tried before it."""
         return [
             {
                 "field": field.name,
                 "method": field.method or "not found",
                 "value": shortened(field.value),
-                "tried": "" if field.method else "; ".join(field.tried),
+                "tried": "; ".join(field.tried),
             }
             for field in self.fields
         ]

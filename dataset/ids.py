@@ -54,7 +54,8 @@ def export_ids(data: Path, file: Path, progress: Progress = silent) -> Summary:
     ends = [_end(row) for row in rows]
     facts = [_facts(row) for row, end in zip(rows, ends, strict=True) if end == "ok"]
     if not facts:
-        raise UserError(f"{data} has no ok pair of a recording on the web: run `earscribe fetch`")
+        told = ", ".join(f"{ends.count(end)} {end}" for end in sorted(set(ends)))
+        raise UserError(f"{data} has no ok pair of a recording on the web ({told})")
     table = pa.Table.from_pylist(facts, schema=IDS_SCHEMA)
     if file.suffix.lower() == ".parquet":
         write_table(file, table)

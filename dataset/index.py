@@ -89,14 +89,14 @@ def _check_schema(path: Path, schema: pa.Schema) -> None:
 
 
 def read_pairs(
-    data: Path, *, where: str | None = None, columns: Sequence[str] | None = None
+    data: Path | str, *, where: str | None = None, columns: Sequence[str] | None = None
 ) -> pa.Table:
     """The index of a data folder for notebooks: an Arrow table (`.to_pandas()` for pandas).
 
     `where` is a SQL predicate over the columns, for example "composer LIKE '%Haydn'"; it and
     `columns` may also name `duration_s` and `decade`. UserError for an unknown column.
     """
-    table = read_table(data / PAIRS_NAME)
+    table = read_table(Path(data) / PAIRS_NAME)
     if where is not None:
         table = filter_table(table, where)
     return table if columns is None else choose_columns(table, columns)

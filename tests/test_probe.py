@@ -27,7 +27,8 @@ def test_a_file_beside_its_work_knows_its_address(markup: str) -> None:
     }
     rows = {row["field"]: row for row in found.rows()}
     assert rows["title"] == {"field": "title", "method": rows["title"]["method"],
-                             "value": "Piano Quintet in g minor, Op. 8", "tried": ""}  # fmt: skip
+                             "value": "Piano Quintet in g minor, Op. 8",
+                             "tried": "selector 'h1.title': no element"}  # fmt: skip
     assert rows["movements"]["value"].startswith("1. Allegro energico; 2. Adagio. Relgioso; 3. ")
     assert rows["counts"]["value"] == "1 recording, 4 videos"
     assert rows["notes"]["value"] == "Earscribe Examples: 59 words"
