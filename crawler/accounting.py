@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,8 @@ class Account:
     pages: int  # that were wanted
     ends: Counter[str] = field(default_factory=Counter)
     work_pages: int = 0  # that were read as works, or should have been
-    methods: dict[str, Counter[str]] = field(default_factory=dict)  # field -> method -> works
+    # field -> method, None for not at all -> works
+    methods: dict[str, Counter[str | None]] = field(default_factory=dict)
 
     def add(self, entry: Entry) -> None:
         """Count one page."""
@@ -38,7 +39,7 @@ class Account:
         if "coverage" in entry.result or (lost and not entry.item.startswith("article/")):
             self.work_pages += 1
         for name, method in entry.result.get("coverage", {}).items():
-            self.methods.setdefault(name, Counter()).update([method] if method else [])
+            self.methods.setdefault(name, Counter())[method] += 1
 
     def counts(self) -> dict[str, int]:
         """Outcome -> pages; they add up to `pages`."""
@@ -50,15 +51,16 @@ class Account:
         names = list(dict.fromkeys([*self.methods, *OWED])) if self.work_pages else []
         return [self._row(name, self.methods.get(name, Counter())) for name in names]
 
-    def _row(self, name: str, methods: Counter[str]) -> dict[str, Any]:
-        found = sum(methods.values())
+    def _row(self, name: str, methods: Counter[str | None]) -> dict[str, Any]:
+        found = sum(methods.values()) - methods[None]
+        told = sorted((method, number) for method, number in methods.items() if method)
         return {
             "field": name,
             "found": found,
             "of": self.work_pages,
             "share": round(found / self.work_pages, 4),
             "owed": OWED.get(name),
-            "methods": ", ".join(f"{method} {n}" for method, n in sorted(methods.items())),
+            "methods": ", ".join(f"{method} {number}" for method, number in told),
         }
 
     def findings(self) -> list[str]:
@@ -84,14 +86,6 @@ def outcome(entry: Entry) -> str:
         return "pending"
     known = entry.error_class in ("gone", "blocked")
     return str(entry.error_class) if known else f"failed: {entry.error_class}"
-
-
-def account(entries: Iterable[Entry], pages: int) -> Account:
-    """The account of `pages` pages, of which `entries` have an end."""
-    result = Account(pages)
-    for entry in entries:
-        result.add(entry)
-    return result
 
 
 def write_stats(data: Path, result: Account, details: Mapping[str, Any]) -> None:

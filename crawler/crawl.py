@@ -1,5 +1,6 @@
 """The stage: pages -> works.jsonl, articles.jsonl, crawl-stats.json and the page store."""
 
+import asyncio
 import json
 import logging
 import math
@@ -7,8 +8,8 @@ import re
 import signal
 import threading
 import time
-from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -16,21 +17,22 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from crawler.accounting import account, write_stats
+from crawler.accounting import Account, write_stats
+from crawler.artifacts import Artifacts
 from crawler.errors import UserError
 from crawler.files import sweep_temporary
 from crawler.holdings import (
     check_entry,
+    is_missing,
     known_bodies,
     missing_pages,
     reached,
     refuse_odd_files,
     stored_page,
 )
-from crawler.items import Article, work_from_dict, write_lines
-from crawler.ledger import LEDGER_NAME, Entry, Ledger, State, damaged
+from crawler.ledger import LEDGER_NAME, Entry, Ledger, State
 from crawler.pages import DEFAULT, VIDEO_URL, Selectors, read_selectors
-from crawler.pipelines import NOT_REFRESHED, STAGE, Desk, Fetched, Outcome
+from crawler.pipelines import STAGE, Desk, Fetched, Outcome
 from crawler.reader import Reader
 from crawler.summary import Progress, Summary, silent
 from crawler.urls import canonical, is_loopback, page_key, same_site
@@ -100,15 +102,14 @@ def crawl(data: Path, config: CrawlConfig, progress: Progress = silent) -> Summa
         if missing:
             reader.start()
             stopped = _run(desk, config)
-        said = write_artifacts(data, ledger)
+        full = not config.seeds and config.seeds_file is None
+        summary = _finish(data, ledger, desk.known, oldest_s, taken=desk.taken, full=full)
         if desk.bugs:
             raise desk.bugs[0]
-        left = missing_pages(data, ledger, sorted(desk.known), oldest_s)
-        full = not config.seeds and config.seeds_file is None
-        said |= {"stopped": stopped} if stopped else {}
+        said = {"stopped": stopped} if stopped else {}
         if full:
             said["seeds"] = f"the {len(seeds)} works of {SEEDS.name}"
-        return _summary(data, ledger, desk.known, left, taken=desk.taken, said=said, full=full)
+        return replace(summary, details={**summary.details, **said})
 
 
 def _check_folder(data: Path) -> None:
@@ -137,7 +138,7 @@ def reparse(data: Path, config: CrawlConfig, progress: Progress = silent) -> Sum
     if not (data / LEDGER_NAME).is_file():
         raise UserError(nothing)
     reader = Reader(data, config.video_url, chosen_selectors(config), config.page_timeout_s)
-    with Ledger(data) as ledger, closing(reader):
+    with Ledger(data) as ledger, closing(reader), asyncio.Runner() as runner:
         sweep_temporary(data)
         keys = []
         for known in ledger.walk(STAGE):
@@ -149,17 +150,18 @@ def reparse(data: Path, config: CrawlConfig, progress: Progress = silent) -> Sum
         for done, key in enumerate(keys, start=1):
             entry = ledger.entry(STAGE, key)
             if entry and entry.error_class != "placeholder" and (page := stored_page(data, entry)):
-                outcome = reader.judge(page)
+                outcome = runner.run(reader.judge(page))
                 if entry.state is State.OK and outcome.error_class in ("timeout", "parser"):
                     logger.warning("%s: %s, so what it gave is kept", entry.item, outcome.message)
                     kept += 1
                 else:
                     changed += _read_again(ledger, entry, outcome)
             progress(done, len(keys))
-        said = write_artifacts(data, ledger) | ({"not read again": kept} if kept else {})
-        left = missing_pages(data, ledger, keys, 0.0)
-        full = set(wanted_pages(replace(config, seeds=(), seeds_file=None))) <= set(keys)
-        return _summary(data, ledger, keys, left, taken=changed, said=said, full=full)
+        known_keys = set(keys)
+        full = set(wanted_pages(replace(config, seeds=(), seeds_file=None))) <= known_keys
+        summary = _finish(data, ledger, known_keys, 0.0, taken=changed, full=full)
+        said = {"not read again": kept} if kept else {}
+        return replace(summary, details={**summary.details, **said})
 
 
 def _read_again(ledger: Ledger, entry: Entry, outcome: Outcome) -> bool:
@@ -210,7 +212,11 @@ class _OnePage:
         """The page, once."""
         return self._queue.popleft() if self._queue else None
 
-    def take(self, fetched: Fetched) -> None:
+    async def judge(self, fetched: Fetched) -> Fetched:
+        """No verdict: the page is wanted as it is."""
+        return fetched
+
+    def take(self, fetched: Fetched, _: Fetched) -> None:
         """Keep what came."""
         self.fetched = fetched
 
@@ -349,59 +355,21 @@ def _signals_restored() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def write_artifacts(data: Path, ledger: Ledger) -> dict[str, Any]:
-    """Write works.jsonl and articles.jsonl from the ledger: same entries, same bytes.
-
-    A page that two addresses lead to, or that both show, is one work. One page at a time is in
-    memory. Returns what is worth saying of the pages: how many are no work of their own, and how
-    many stayed as they were when they were asked for again.
-    """
-    items: dict[str, dict[str, str]] = {"work": {}, "article": {}}  # id -> key of its entry
-    shown: set[str] = set()  # sha256 of the works' pages
-    said: Counter[str] = Counter()
-    for entry in ledger.walk(STAGE):
-        if entry.state is not State.OK:
-            continue
-        kind, row = _content(data, entry)
-        said["not refreshed"] += (entry.message or "").startswith(NOT_REFRESHED)
-        sha256 = row.get("page_sha256")
-        if row[f"{kind}_id"] in items[kind] or sha256 in shown:
-            said["other addresses of a work"] += kind == "work"
-            continue
-        items[kind][row[f"{kind}_id"]] = entry.item
-        if kind == "work" and sha256:
-            shown.add(sha256)
-    for kind, name in (("work", "works"), ("article", "articles")):
-        keys = [key for _, key in sorted(items[kind].items())]
-        rows = (ledger.entries(STAGE, key)[key].result[kind] for key in keys)
-        write_lines(data / f"{name}.jsonl", name, len(keys), rows)
-    return dict(+said)
-
-
-def _content(data: Path, entry: Entry) -> tuple[str, Mapping[str, Any]]:
-    """Kind and row of a page that was parsed; UserError when it is none."""
-    try:
-        kind = entry.result["kind"]
-        row: Mapping[str, Any] = entry.result[kind]
-        _ = work_from_dict(row) if kind == "work" else Article(**row)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise damaged(data / LEDGER_NAME, STAGE, entry.item, repr(error)) from error
-    return kind, row
-
-
-def _summary(
-    data: Path,
-    ledger: Ledger,
-    keys: Iterable[str],
-    left: Sequence[str],
-    *,
-    taken: int,
-    said: Mapping[str, Any],
-    full: bool,
+def _finish(
+    data: Path, ledger: Ledger, wanted: Collection[str], oldest_s: float, *, taken: int, full: bool
 ) -> Summary:
-    """Count how `keys` ended and write crawl-stats.json; `left` are those to ask for again."""
-    wanted = set(keys)
-    result = account((entry for entry in ledger.walk(STAGE) if entry.item in wanted), len(wanted))
+    """Write works, articles and crawl-stats.json; count how the `wanted` pages ended.
+
+    Incomplete where one of them has to be asked for (again).
+    """
+    result, done = Account(len(wanted)), 0
+    with closing(Artifacts(data)) as artifacts:
+        for entry in ledger.walk(STAGE):
+            artifacts.add(entry)
+            if entry.item in wanted:
+                result.add(entry)
+                done += not is_missing(data, entry, oldest_s)
+        said = artifacts.write()
     details: dict[str, Any] = {"coverage": result.coverage()}
     if full and "pending" not in result.counts():
         details["findings"] = result.findings()
@@ -413,5 +381,5 @@ def _summary(
         artifact=data / "works.jsonl",
         details={**details, **said},
         work_done=taken,
-        incomplete=bool(left),
+        incomplete=done < len(wanted),
     )

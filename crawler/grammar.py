@@ -3,10 +3,12 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from crawler.items import Movement, Person
 
 Lines = Sequence[str]
+KEPT = 1024  # lines whose meaning is remembered: a page's rows are looked at repeatedly
 
 ONES = ("", "I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX")
 TENS = ("", "X", "XX", "XXX", "XL")
@@ -189,6 +191,7 @@ def numbers(title: str) -> tuple[str | None, str | None]:
     return (told[0], told[1]) if opus else (told[1], None)
 
 
+@lru_cache(maxsize=KEPT)
 def seconds(text: str) -> int | None:
     """Seconds of m:ss or h:mm:ss, None for anything else."""
     match = TIME.fullmatch(text) if ":" in text else None
@@ -198,6 +201,7 @@ def seconds(text: str) -> int | None:
     return 3600 * hours + 60 * minutes + rest
 
 
+@lru_cache(maxsize=KEPT)
 def movement(line: str) -> Movement | None:
     """A movement line: '8:43 I. Allegro energico', the time may be missing."""
     match = MOVEMENT.fullmatch(line) if "." in line else None

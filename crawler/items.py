@@ -170,16 +170,20 @@ def write_articles(path: Path, articles: Iterable[Article]) -> int:
 
 
 def _write_lines(path: Path, kind: str, items: Sequence[Work | Article]) -> int:
-    return write_lines(path, kind, len(items), map(work_to_dict, items))
+    return write_lines(path, kind, len(items), (json_line(work_to_dict(item)) for item in items))
 
 
-def write_lines(path: Path, kind: str, number: int, rows: Iterable[Mapping[str, Any]]) -> int:
-    """Write so many rows of `work_to_dict`, in their order, holding one at a time."""
+def json_line(row: Mapping[str, Any]) -> str:
+    """A row of `work_to_dict` as it stands in a file."""
+    return json.dumps(row, ensure_ascii=False)
+
+
+def write_lines(path: Path, kind: str, number: int, lines: Iterable[str]) -> int:
+    """Write so many lines of `json_line`, in their order, holding one at a time."""
     head = {f"earscribe_{kind}": WORKS_VERSION, kind: number}
-    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as lines:
-        lines.write(json.dumps(head) + "\n")
-        for row in rows:
-            lines.write(json.dumps(row, ensure_ascii=False) + "\n")
+    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        file.write(json.dumps(head) + "\n")
+        file.writelines(f"{line}\n" for line in lines)
     return number
 
 

@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 from pathlib import Path
+from stat import S_ISREG
 
 from crawler.errors import UserError
 from crawler.files import atomic_path
@@ -12,15 +13,16 @@ PAGES = "pages"  # folder of a data folder
 
 def page_path(data: Path, sha256: str) -> Path:
     """Where the body with this hash lies."""
-    return data / PAGES / sha256[:2] / f"{sha256}.html.gz"
+    return data / PAGES / f"{sha256}.html.gz"
 
 
 def has_page(data: Path, sha256: str) -> bool:
     """Whether a body with this hash is there, and not emptied by a power cut."""
     try:
-        return page_path(data, sha256).stat().st_size > 0
+        found = page_path(data, sha256).stat()
     except OSError:
         return False
+    return S_ISREG(found.st_mode) and found.st_size > 0
 
 
 def store_page(data: Path, body: bytes, *, synced: bool = True) -> str:

@@ -6,8 +6,7 @@ import logging
 import re
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -226,7 +225,7 @@ class Desk:
         data: Path,
         ledger: Ledger,
         *,
-        judge: Callable[[Fetched], Outcome],
+        judge: Callable[[Fetched], Awaitable[Outcome]],
         site: str | None = None,
         max_pages: int | None = None,
         progress: Callable[[int], None] = lambda taken: None,
@@ -253,20 +252,18 @@ class Desk:
         url = self.queue.popleft()
         return url, conditions(self.data, self.ledger.entry(STAGE, page_key(url)))
 
-    def take(self, fetched: Fetched) -> Outcome:
-        """Judge a page and commit its end."""
+    def take(self, fetched: Fetched, outcome: Outcome) -> Outcome:
+        """Commit the end of a page that was judged; where the ledger knows better, its end."""
         key = page_key(fetched.url)
-        before = self.ledger.entry(STAGE, key)
-        outcome = self._outcome(key, fetched, before)
+        outcome = self._end(key, fetched, outcome, self.ledger.entry(STAGE, key))
         self._record(key, outcome, fetched.started_s)
         self.taken += 1
         self.progress(self.taken)
         return outcome
 
-    def _outcome(self, key: str, fetched: Fetched, before: Entry | None) -> Outcome:
+    def _end(self, key: str, fetched: Fetched, outcome: Outcome, before: Entry | None) -> Outcome:
         if fetched.status == NOT_MODIFIED and before and "sha256" in before.result:
             return again(before, fetched.started_s)
-        outcome = self.judge(fetched)
         if outcome.state is State.OK or outcome.error_class == "not_work_page":
             outcome = self._alone(key, outcome)
         if before and before.state is State.OK and outcome.error_class not in (None, "gone"):
@@ -370,11 +367,14 @@ def has_body(data: Path, entry: Entry) -> bool:
 
 
 class CommitPipeline:
-    """Scrapy's way to the desk, which the spider carries: pages are taken in their order."""
+    """Scrapy's way to the desk, which the spider carries: pages are taken in their order.
+
+    While one page is committed the next is judged.
+    """
 
     def __init__(self, crawler: "Crawler") -> None:
         self.crawler = crawler
-        self.clerk = ThreadPoolExecutor(max_workers=1)
+        self.turn = asyncio.Lock()
 
     @classmethod
     def from_crawler(cls, crawler: "Crawler") -> Self:
@@ -382,10 +382,13 @@ class CommitPipeline:
         return cls(crawler)
 
     async def process_item(self, item: Fetched) -> Fetched:
-        """Commit one page; after an error of our own no further page is asked for."""
+        """Judge and commit one page; after an error of our own no further page is asked for."""
         spider: Any = self.crawler.spider
         try:
-            await asyncio.get_running_loop().run_in_executor(self.clerk, spider.desk.take, item)
+            async with self.turn:
+                outcome = await spider.desk.judge(item)
+            await asyncio.sleep(0)  # the next page is handed to the parser first
+            spider.desk.take(item, outcome)
         except Exception as error:
             spider.desk.bugs.append(error)
             spider.desk.queue.clear()
@@ -393,7 +396,3 @@ class CommitPipeline:
         finally:
             await spider.committed()
         return item
-
-    def close_spider(self) -> None:
-        """Called by Scrapy at the end."""
-        self.clerk.shutdown()

@@ -1,13 +1,13 @@
 """The parser in a process of its own: the next request need not wait, and no page hangs a crawl."""
 
+import asyncio
 import contextlib
 import pickle
-import select
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from crawler.pages import Selectors
 from crawler.pagestore import store_page
@@ -50,12 +50,17 @@ class Reader:
         self._ready = False
         self._send(self._settings)
 
-    def judge(self, fetched: Fetched) -> Outcome:
-        """What `judge` says of a page, or a failure when it says nothing in time."""
+    async def judge(self, fetched: Fetched) -> Outcome:
+        """What `judge` says of a page, or a failure when it says nothing in time.
+
+        Others may run meanwhile, but none that asks too.
+        """
         if reason := failure(fetched):
             passing = {"passing": True} if fetched.passing else {}
             return failed(*reason, {"fetched_s": fetched.started_s, **passing})
-        answer = self._asked(fetched) or self._asked(fetched)  # what ended it may be no page's
+        answer = await self._asked(fetched) or await self._asked(
+            fetched
+        )  # the first end may be no page's
         if isinstance(answer, Exception):
             raise answer
         if answer and answer.result:
@@ -66,14 +71,14 @@ class Reader:
         store_page(self._settings[0], fetched.body)
         return replace(answer, result={**known(fetched), **passing})
 
-    def _asked(self, fetched: Fetched) -> Outcome | Exception | None:
+    async def _asked(self, fetched: Fetched) -> Outcome | Exception | None:
         """What the process says of a page, None when it ended instead."""
         if self._process is None:
             self.start()
         try:
             self._wait_until_ready()
             self._send(fetched)
-            return self._answer()
+            return await self._answer()
         except (EOFError, BrokenPipeError, pickle.UnpicklingError):
             assert self._process, "the process was started"
             self._process.kill()  # after half an answer it may still be there
@@ -92,9 +97,9 @@ class Reader:
         pickle.dump(value, self._process.stdin)
         self._process.stdin.flush()
 
-    def _answer(self) -> Outcome | Exception:
+    async def _answer(self) -> Outcome | Exception:
         assert self._process and self._process.stdout, "the process is started with pipes"
-        if not select.select([self._process.stdout], [], [], self._limit_s)[0]:
+        if not await _speaks(self._process.stdout, self._limit_s):
             return failed("timeout", f"reading the page took longer than {self._limit_s:g} s")
         answer: Outcome | Exception = pickle.load(self._process.stdout)
         return answer
@@ -105,6 +110,19 @@ class Reader:
             self._process.kill()
             self._process.communicate()
             self._process = None
+
+
+async def _speaks(pipe: IO[bytes], limit_s: float) -> bool:
+    """Whether something comes through a pipe in time."""
+    loop, came = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(pipe, came.set)
+    try:
+        await asyncio.wait_for(came.wait(), limit_s)
+    except TimeoutError:
+        return False
+    finally:
+        loop.remove_reader(pipe)
+    return True
 
 
 def judge(

@@ -135,8 +135,13 @@ def from_values(values: Sequence[Named]) -> Reference | None:
     that any element may have, need a movement, a bound or a next video beside them: a page's own
     names have the shape of an id too.
     """
-    for length in (11, 12):
-        if pair := _pair(values, length):
+    places = [
+        place
+        for place, (name, value) in enumerate(values)
+        if 11 <= len(value) <= 14 and not (name and _hint(name))
+    ]
+    for length in (11, 12) if len(places) > 1 else ():
+        if pair := _pair(values, places, length):
             youtube_id, video_id = values[pair[0]][1], values[pair[1]][1]
             details = _details(values, pair)
             if not _is_video(values, pair, details):
@@ -156,14 +161,9 @@ def _is_video(values: Sequence[Named], pair: tuple[int, int], details: Sequence[
     return told and not (first == second and page_named)
 
 
-def _pair(values: Sequence[Named], length: int) -> tuple[int, int] | None:
-    """Places of the id and of the id with a movement."""
-    places = [
-        place
-        for place, (name, value) in enumerate(values)
-        if 11 <= len(value) <= 14 and not (name and _hint(name))
-    ]
-    for place in places if len(places) > 1 else ():
+def _pair(values: Sequence[Named], places: Sequence[int], length: int) -> tuple[int, int] | None:
+    """Places of the id and of the id with a movement, among those that may be."""
+    for place in places:
         youtube_id = values[place][1]
         if len(youtube_id) != length or not IDENTIFIER.fullmatch(youtube_id):
             continue

@@ -1,7 +1,7 @@
 """Where the fields of a work page stand among its visible lines."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from crawler.grammar import (
     CATALOGUE,
@@ -214,15 +214,20 @@ def _facts(lines: Lines, body: int, end: int, labels: Labels) -> tuple[int, int]
 
 def _tail(lines: Lines, start: int, labels: Labels) -> tuple[int, int]:
     """Where the related composers and what follows them begin; the last such heading counts."""
-    glossary = _first(lines, start, lambda line: _is_heading(line, labels.glossary))
-    found = [i for i in range(start, glossary) if _is_heading(lines[i], labels.related)]
+    glossary = next(_headings(lines, start, len(lines), labels.glossary), len(lines))
+    found = list(_headings(lines, start, glossary, labels.related))
     if not found:
         return glossary, glossary
     return found[-1], _first(lines, found[-1], lambda line: _is_foot(line, labels), glossary)
 
 
-def _is_heading(line: str, label: str) -> bool:
-    return len(line) <= len(label) + 2 and line.rstrip(": ").casefold() == label.casefold()
+def _headings(lines: Lines, start: int, stop: int, label: str) -> Iterator[int]:
+    """Where a label stands alone on its line, perhaps with a colon."""
+    longest, label = len(label) + 2, label.casefold()
+    for index in range(start, stop):
+        line = lines[index]
+        if len(line) <= longest and line.rstrip(": ").casefold() == label:
+            yield index
 
 
 def _is_foot(line: str, labels: Labels) -> bool:

@@ -1,10 +1,11 @@
 """The account of a crawl against counts made by hand."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from crawler.accounting import Account, account, write_stats
+from crawler.accounting import Account, write_stats
 from crawler.ledger import Entry, State
 
 FULL = dict.fromkeys(("composer", "title", "movements", "videos", "notes"), "selector")
@@ -18,6 +19,13 @@ def work(item: str, **coverage: str | None) -> Entry:
 
 def lost(item: str, error_class: str) -> Entry:
     return Entry(stage="page", item=item, state=State.FAILED, error_class=error_class)
+
+
+def account(entries: Iterable[Entry], pages: int) -> Account:
+    result = Account(pages)
+    for entry in entries:
+        result.add(entry)
+    return result
 
 
 def test_every_page_is_counted_once_and_the_rest_is_pending() -> None:

@@ -1,5 +1,6 @@
 """The crawl against the replica: works, faults, refusals, kills. Each crawl has its own process."""
 
+import asyncio
 import hashlib
 import json
 import math
@@ -25,8 +26,8 @@ from crawler.errors import LockedError, UserError
 from crawler.items import Work, read_works, work_to_dict
 from crawler.ledger import Ledger, State, folder_lock
 from crawler.pages import DEFAULT, WorkPage
-from crawler.pagestore import load_page
-from crawler.pipelines import Fetched, failed, status_class
+from crawler.pagestore import load_page, page_path
+from crawler.pipelines import Fetched, Outcome, failed, status_class
 from crawler.reader import Reader
 from crawler.summary import Summary
 from demo.site import Replica, serve
@@ -397,7 +398,7 @@ def test_a_body_that_is_no_text_is_stored_and_refused(tmp_path: Path) -> None:
         body=b"\x89PNG\r\n\x1a\n\x00\x00",
     )
     with closing(Reader(tmp_path, "{id}", DEFAULT, 20.0)) as reader:
-        outcome = reader.judge(fetched)
+        outcome = asyncio.run(reader.judge(fetched))
     assert (outcome.state, outcome.error_class) == ("failed", "not_html")
     assert load_page(tmp_path, outcome.result["sha256"]) == fetched.body
     json.dumps(outcome.result)
@@ -405,9 +406,7 @@ def test_a_body_that_is_no_text_is_stored_and_refused(tmp_path: Path) -> None:
 
 def test_our_own_error_comes_out_of_the_crawl(replica: Replica, tmp_path: Path) -> None:
     page = replica.corpus.answer(f"/chamber-music/{WORKS[0]}/", replica.address).body
-    (tmp_path / "pages").mkdir()
-    odd = tmp_path / "pages" / hashlib.sha256(page).hexdigest()[:2]
-    odd.write_text("a file where a folder should be")
+    page_path(tmp_path, hashlib.sha256(page).hexdigest()).mkdir(parents=True)  # in the file's place
     process = start(replica, tmp_path, WORKS[:1])
     _, log = process.communicate(timeout=100)
     assert process.returncode == 1
@@ -465,7 +464,11 @@ def test_a_failing_parser_takes_no_work_away(
 ) -> None:
     finish(start(replica, tmp_path, WORKS))
     works = (tmp_path / "works.jsonl").read_bytes()
-    monkeypatch.setattr(Reader, "judge", lambda self, page: failed("timeout", "too slow"))
+
+    async def slow(self: Reader, page: Fetched) -> Outcome:
+        return failed("timeout", "too slow")
+
+    monkeypatch.setattr(Reader, "judge", slow)
     summary = reparse(tmp_path, settings_of(replica))
     assert (summary.work_done, summary.details["not read again"]) == (0, len(WORKS))
     assert (tmp_path / "works.jsonl").read_bytes() == works

@@ -28,7 +28,7 @@ def test_ten_kills_lose_no_page_and_change_no_byte(tmp_path: Path) -> None:
         replace(WELL, asked=141),
         replace(WELL, temporary=1),
         replace(WELL, orphans=1),
-        replace(WELL, damaged=("pages/aa/aa.html.gz",)),
+        replace(WELL, damaged=("pages/aa.html.gz",)),
         replace(WELL, same_pages=False),
         replace(WELL, same_artifacts=False),
     ],

@@ -15,7 +15,7 @@ crawler.errors crawler.files crawler.items crawler.summary crawler.console crawl
 crawler.ledger crawler.options
 crawler.urls crawler.references crawler.visible crawler.grammar crawler.prose crawler.regions
 crawler.playlist crawler.pages crawler.articles crawler.pagestore
-crawler.pipelines crawler.reader crawler.holdings crawler.accounting
+crawler.pipelines crawler.reader crawler.holdings crawler.artifacts crawler.accounting
 crawler.connection crawler.settings
 crawler.spiders.earsense crawler.crawl crawler.probe
 crawler.records crawler.studyfiles crawler.anomalies crawler.released
@@ -43,7 +43,7 @@ ONLY_IN = {  # package -> the modules that may import it
         "crawler.connection",
     ),
     "yt_dlp": ("dataset.sources",),
-    "sqlite3": ("crawler.ledger",),
+    "sqlite3": ("crawler.ledger", "crawler.artifacts"),
     "av": ("dataset.audio", "dataset.plots", "demo.render"),
     "pyarrow": ("dataset.",),
 }

@@ -17,7 +17,7 @@ def test_a_body_comes_back_under_its_hash(tmp_path: Path, body: bytes) -> None:
     sha256 = store_page(tmp_path, body)
     assert sha256 == hashlib.sha256(body).hexdigest()
     assert load_page(tmp_path, sha256) == body
-    path = tmp_path / "pages" / sha256[:2] / f"{sha256}.html.gz"
+    path = tmp_path / "pages" / f"{sha256}.html.gz"
     assert page_path(tmp_path, sha256) == path
     assert gzip.decompress(path.read_bytes()) == body
 

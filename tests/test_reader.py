@@ -1,5 +1,6 @@
 """The parser in its own process: what it answers, and what happens when it does not."""
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -42,27 +43,27 @@ def pid(reader: Reader) -> int:
 
 
 def test_a_page_is_stored_and_read(reader: Reader, tmp_path: Path) -> None:
-    outcome = reader.judge(PAGE)
+    outcome = asyncio.run(reader.judge(PAGE))
     assert outcome.state == "ok"
     assert outcome.result["work"]["title"] == WORK.title
     assert load_page(tmp_path, outcome.result["sha256"]) == PAGE.body
     first = pid(reader)
-    assert reader.judge(replace(PAGE, status=404)).error_class == "gone"
-    assert reader.judge(PAGE) == outcome
+    assert asyncio.run(reader.judge(replace(PAGE, status=404))).error_class == "gone"
+    assert asyncio.run(reader.judge(PAGE)) == outcome
     assert pid(reader) == first
 
 
 def test_a_page_that_takes_too_long_fails_alone(tmp_path: Path) -> None:
     with closing(Reader(tmp_path, "{id}", DEFAULT, 1.0)) as reader:
         reader.start()
-        reader.judge(PAGE)
+        asyncio.run(reader.judge(PAGE))
         os.kill(pid(reader), signal.SIGSTOP)  # as a parser that never ends
         other = replace(PAGE, body=PAGE.body + b" ")
-        outcome = reader.judge(other)
+        outcome = asyncio.run(reader.judge(other))
         assert (outcome.error_class, outcome.result["url"]) == ("timeout", PAGE.url)
         assert load_page(tmp_path, outcome.result["sha256"]) == other.body
         reader._limit_s = 20.0
-        assert reader.judge(PAGE).state == "ok"
+        assert asyncio.run(reader.judge(PAGE)).state == "ok"
 
 
 def test_a_page_that_ends_the_process_fails_alone(
@@ -70,7 +71,7 @@ def test_a_page_that_ends_the_process_fails_alone(
 ) -> None:
     reader.start()
     os.kill(pid(reader), signal.SIGKILL)
-    assert reader.judge(PAGE).state == "ok"  # a new process reads it
+    assert asyncio.run(reader.judge(PAGE)).state == "ok"  # a new process reads it
     reader.close()
     start = reader.start
 
@@ -79,20 +80,20 @@ def test_a_page_that_ends_the_process_fails_alone(
         os.kill(pid(reader), signal.SIGKILL)
 
     monkeypatch.setattr(reader, "start", killed)
-    outcome = reader.judge(PAGE)
+    outcome = asyncio.run(reader.judge(PAGE))
     assert outcome.error_class == "parser"
     assert outcome.result["passing"]  # whatever ended it, a later run asks again
     assert "-9" in str(outcome.message)
     assert load_page(tmp_path, outcome.result["sha256"]) == PAGE.body
     monkeypatch.undo()
-    assert reader.judge(PAGE).state == "ok"
+    assert asyncio.run(reader.judge(PAGE)).state == "ok"
 
 
 def test_wrong_selectors_come_back_as_what_they_are(tmp_path: Path) -> None:
     wrong = replace(DEFAULT, work={**DEFAULT.work, "title": "h1["})
     reader = Reader(tmp_path, "{id}", wrong, 20.0)
     with closing(reader), pytest.raises(UserError, match=r"h1\["):
-        reader.judge(PAGE)
+        asyncio.run(reader.judge(PAGE))
 
 
 def test_the_process_ends_with_the_one_that_asked(tmp_path: Path) -> None:
