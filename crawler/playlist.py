@@ -3,10 +3,12 @@
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 
 from crawler.grammar import (
     COUNT,
+    KEPT,
     LEADING_TIME,
     NUMERALS,
     PART,
@@ -116,13 +118,14 @@ def _untimed(pieces: Lines, *, names_below: bool) -> list[list[str]]:
     return groups
 
 
-def performers(line: str, labels: Labels) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Names and qualifiers of 'A Quartet, B (violin) (live)'."""
+@lru_cache(maxsize=KEPT)
+def performers(line: str, known: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Names and qualifiers of 'A Quartet, B (violin) (live)'; `known` may be qualifiers."""
     qualifiers: list[str] = []
     while line.endswith(")"):
         head, _, inside = line[:-1].rpartition("(")
         told = [word.strip().casefold() for word in inside.split(",")]
-        if not set(told) <= set(labels.qualifiers):
+        if not set(told) <= set(known):
             break
         line = head.rstrip()
         qualifiers[:0] = told
@@ -155,7 +158,7 @@ class Video:
     @classmethod
     def read(cls, reference: Reference, row: Row, labels: Labels) -> "Video":
         who, name = _row_texts(row.lines, reference.movement)
-        names, qualifiers = performers(who, labels)
+        names, qualifiers = performers(who, labels.qualifiers)
         item = movement(name)
         number = reference.movement
         if number is None and item:
