@@ -1,6 +1,7 @@
 """Crawls that are killed at random moments: what is lost, and what is asked for again."""
 
 import json
+import math
 import os
 import random
 import subprocess
@@ -22,6 +23,7 @@ from demo.site import Replica, serve
 ROOT = Path(__file__).parent.parent
 ARTIFACTS = ("works.jsonl", "articles.jsonl")
 A_RUN = 12  # pages between two kills, at most but for those of the last moment
+A_KILL = 2 * A_RUN  # pages of the site for each kill: those of the last moment are fewer
 DELAYS_S = (0.0, 0.01)  # between two pages, in turn: a kill meets the crawl at different work
 AFTERWARDS_S = 0.03  # at most, from a page to the kill
 STARTUP_S = 2.0  # a kill in five falls within this time, whatever the crawl does then
@@ -31,6 +33,7 @@ STARTUP_S = 2.0  # a kill in five falls within this time, whatever the crawl doe
 class Survival:
     """What a crawl looks like after its kills and an undisturbed end."""
 
+    wanted: int  # kills
     kills: int  # that met a running process
     pages: int
     asked: int  # requests for pages, over all runs
@@ -45,6 +48,7 @@ class Survival:
     def problems(self) -> list[str]:
         """Every promise that was broken, in words; an empty list is a pass."""
         found = {
+            f"{self.kills} of {self.wanted} kills met a running crawl": self.kills < self.wanted,
             f"a page was asked for {self.most_asked} times": self.most_asked > self.kills + 1,
             # A kill meets no more pages than these between their requests and their commits.
             f"{self.asked} requests for {self.pages} pages": (
@@ -87,7 +91,7 @@ def end_crawl(process: subprocess.Popen[str]) -> dict[str, object]:
 def kill_crawls(folder: Path, *, kills: int, seed: int, articles: int = 5) -> Survival:
     """Kill a crawl of the replica `kills` times, let it end, compare it with an undisturbed one."""
     chance = random.Random(seed)
-    paths = list(seeds(kills * A_RUN, articles))
+    paths = list(seeds(kills * A_KILL, articles))
     listed = folder / "seeds.txt"
     listed.write_text("\n".join(paths))
     with serve(Synthetic([])) as replica:
@@ -103,17 +107,19 @@ def kill_crawls(folder: Path, *, kills: int, seed: int, articles: int = 5) -> Su
             process.communicate()
         end_crawl(start_crawl(replica.address, listed, folder / "killed"))
         asked = [request.path for request in replica.requests[before:]]
-        return _compare(folder, paths, asked, kills=met, orphans=left_over(replica.address))
+        orphans = left_over(replica.address)
+        return _compare(folder, paths, asked, wanted=kills, kills=met, orphans=orphans)
 
 
 def wait_for_moment(chance: random.Random, replica: Replica, crawl: subprocess.Popen[str]) -> None:
-    """Until a random number of further pages and a little more, or simply a random time."""
-    if chance.random() < 0.2:
-        time.sleep(chance.uniform(0, STARTUP_S))
-        return
-    wanted = len(replica.requests) + chance.randint(1, A_RUN)
-    while len(replica.requests) < wanted and crawl.poll() is None:
+    """Until a random number of further pages and a little more, or a random time if it is less."""
+    early = chance.random() < 0.2
+    end = time.monotonic() + (chance.uniform(0, STARTUP_S) if early else math.inf)
+    wanted = len(replica.requests) + (A_RUN if early else chance.randint(1, A_RUN))
+    while len(replica.requests) < wanted and time.monotonic() < end and crawl.poll() is None:
         time.sleep(0.002)
+    if early:
+        return
     time.sleep(chance.uniform(0, AFTERWARDS_S))
 
 
@@ -127,12 +133,19 @@ def left_over(site: str) -> int:
 
 
 def _compare(
-    folder: Path, paths: Sequence[str], asked: Sequence[str], *, kills: int, orphans: int
+    folder: Path,
+    paths: Sequence[str],
+    asked: Sequence[str],
+    *,
+    wanted: int,
+    kills: int,
+    orphans: int,
 ) -> Survival:
     calm, killed = folder / "calm", folder / "killed"
     counted = Counter(path for path in asked if path != "/robots.txt")
     stored = _stored(killed)
     return Survival(
+        wanted=wanted,
         kills=kills,
         pages=len(paths),
         asked=counted.total(),
