@@ -14,7 +14,7 @@ from dataset.filters import choose_columns, filter_table
 from dataset.schema import COLUMNS, PAIRS_SCHEMA, SCHEMA_VERSION, Pair
 
 PAIRS_NAME = "pairs.parquet"
-LISTS = ("movements", "align_flags", "performers")
+LISTS = ("movements", "align_flags", "instruments", "performers")
 
 
 def write_pairs(path: Path, pairs: Iterable[Pair]) -> int:
