@@ -123,6 +123,11 @@ def fold(text: str) -> str:
     return "".join(sign for sign in signs if not unicodedata.combining(sign))
 
 
+def bare(word: str) -> str:
+    """A word folded, without the punctuation around it."""
+    return fold(word).strip(".,;:!?()'\"")
+
+
 def known(word: str, table: Mapping[str, object]) -> str | None:
     """The word as a table has it, if need be without an ending; None where it has not."""
     if word in table:
@@ -134,7 +139,7 @@ def known(word: str, table: Mapping[str, object]) -> str | None:
 @lru_cache(maxsize=100_000)
 def term(word: str) -> str:
     """A word without case, accents and the spelling of its language: "Menuetto" -> "minuet"."""
-    plain = fold(word).strip(".,;:!?()'\"")
+    plain = bare(word)
     found = known(plain, STEMS)
     return plain if found is None else STEMS[found]
 
@@ -152,9 +157,8 @@ def concepts(word: str) -> frozenset[str]:
     Two words that share one may mean the same thing: "Trauermarsch" and "funeral", "Lebhaft" and
     "lively". Some of the English words are in every text ("theme", "slow", "introduction").
     """
-    plain = fold(word).strip(".,;:!?()'\"")
-    found = known(plain, CONCEPTS) or known(term(word), CONCEPTS)
-    return frozenset() if found is None else CONCEPTS[found]
+    found = (known(spelling, CONCEPTS) for spelling in (bare(word), term(word)))
+    return frozenset().union(*(CONCEPTS[spelling] for spelling in found if spelling))
 
 
 # ---------------------------------------------------------------- the name of a movement
