@@ -119,7 +119,8 @@ UNCOUNTED = frozenset("ensemble orchestra chorus choir band consort".split()) | 
 
 def fold(text: str) -> str:
     """Lower case without accents: "Mäßig" -> "massig"."""
-    signs = unicodedata.normalize("NFKD", text.casefold())
+    plain = unicodedata.normalize("NFKD", text).casefold()
+    signs = unicodedata.normalize("NFKD", plain)
     return "".join(sign for sign in signs if not unicodedata.combining(sign))
 
 
