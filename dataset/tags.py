@@ -87,7 +87,7 @@ WORD = re.compile(r"[^\W\d_]+")
 SECTION = re.compile(r"[.:;–—/]| - |(?<=[a-zà-ÿ])(?=[A-Z])")
 TRIO = frozenset(("trio", "alternativo", "coda"))  # their tempo is not that of the movement
 NOT = frozenset("not nicht kein keine non pas sans senza never".split())
-PARTICLES = frozenset("di de d du un una un' a an ein eines im in the".split())
+PARTICLES = frozenset("di de d du un una a an ein eines im in the".split())
 MODES = {
     **dict.fromkeys(("major", "dur", "majeur", "maggiore"), "major"),
     **dict.fromkeys(("minor", "moll", "mineur", "minore"), "minor"),
@@ -106,7 +106,7 @@ COMPOUND = re.compile(  # "Streichquartett"
 )
 LINKS = frozenset("a d avec mit with da".split())  # "quatuor à cordes", "quintette avec piano"
 ITEM = re.compile(r"[,;&+]| and | plus | und | et ")
-NUMBER = re.compile(r"(\d+|two|three|four|five|six|seven|eight|nine|ten) (?=\w)")
+NUMBER = re.compile(r"(\d{1,3}|two|three|four|five|six|seven|eight|nine|ten) (?=\w)")
 NUMBERS = {
     word: number
     for number, word in enumerate("two three four five six seven eight nine ten".split(), start=2)
