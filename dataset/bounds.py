@@ -7,9 +7,9 @@ from typing import Any
 
 from crawler.ledger import State
 from dataset.audio import Span
-from dataset.captions import name_terms
 from dataset.schema import ErrorClass, Pair, stable_id
 from dataset.sources import Chapter
+from dataset.tags import name_terms
 
 SLACK_S = 1.0  # pages print whole seconds: an end this far beyond the file is its end
 ROMAN = {"I": 1, "V": 5, "X": 10}

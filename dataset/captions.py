@@ -6,6 +6,8 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from dataset.tags import TERMS, name_terms, tempo_class, term
+
 # Weights of evidence, in units of natural log-odds. They were set by hand on published
 # descriptions: a sentence that names its movement outweighs the order of the essay, the order
 # outweighs a single tempo word that several movements share.
@@ -29,31 +31,6 @@ PARAGRAPH = 0.3  # what is left of REST and UNNAMED where a paragraph begins
 
 ABBREVIATIONS = frozenset("e.g i.e cf ca c dr mr mrs ms st prof vol vs mme bd etc".split())
 NUMBERED = frozenset("no nos op opp hob k kv d b woo bwv p pp bar bars mov mvt nr opus sz".split())
-STEMS = {  # a spelling's beginning -> the word it stands for
-    "menuet": "minuet",
-    "minuet": "minuet",
-    "scherz": "scherzo",
-    "rond": "rondo",
-    "varia": "variations",
-    "fug": "fugue",
-    "march": "march",
-    "marcia": "march",
-    "marsch": "march",
-    "romanc": "romance",
-    "romanz": "romance",
-    "walzer": "waltz",
-    "vals": "waltz",
-    "seren": "serenade",
-    "canzon": "canzona",
-}
-SLOW = frozenset("grave largo larghetto lento adagio adagietto langsam lent".split())
-MODERATE = frozenset("andante andantino moderato allegretto maestoso commodo comodo modere".split())
-FAST = frozenset("allegro vivace presto prestissimo vivo animato allegrissimo vif schnell".split())
-DANCES = frozenset("minuet scherzo rondo variations fugue march romance waltz finale trio".split())
-TERMS = SLOW | MODERATE | FAST | DANCES
-PLAIN = frozenset(  # words of names that say nothing about which movement
-    "molto poco assai quasi troppo tanto piu meno mosso tempo alla with from theme thema".split()
-)
 ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth")
 LAST = ("last", "final", "closing", "concluding")
 
@@ -159,31 +136,6 @@ def num_words(text: str) -> int:
 def num_tokens(text: str) -> int:
     """Words and single punctuation marks: close to BERT's pre-tokenisation, no vocabulary."""
     return len(PIECES.findall(text))
-
-
-def term(word: str) -> str:
-    """A word without case, accents and the spelling of its language: "Menuetto" -> "minuet"."""
-    folded = unicodedata.normalize("NFKD", word.casefold())
-    plain = "".join(sign for sign in folded if not unicodedata.combining(sign)).strip(".,;:!?()'\"")
-    return next((stands for stem, stands in STEMS.items() if plain.startswith(stem)), plain)
-
-
-def name_terms(name: str) -> list[str]:
-    """The words of a movement's name that can tell it from another."""
-    words = [term(word) for word in re.findall(r"[^\W\d_]+", name)]
-    return [word for word in words if len(word) >= 4 and word not in PLAIN]
-
-
-def tempo_class(name: str) -> str | None:
-    """slow, moderate or fast, from a movement's name; None when it has no tempo or two."""
-    classes = {"slow": SLOW, "moderate": MODERATE, "fast": FAST}
-    found = []
-    for section in re.split(r"[.:;–—/]| - ", name):
-        words = [term(word) for word in re.findall(r"[^\W\d_]+", section)]
-        tempo = (kind for word in words for kind, names in classes.items() if word in names)
-        found.extend([next(tempo, None)])
-    kinds = {kind for kind in found if kind}
-    return kinds.pop() if len(kinds) == 1 else None
 
 
 def mentions(sentence: str, names: Sequence[str]) -> list[tuple[int, int, float]]:

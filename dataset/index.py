@@ -14,7 +14,7 @@ from dataset.filters import choose_columns, filter_table
 from dataset.schema import COLUMNS, PAIRS_SCHEMA, SCHEMA_VERSION, Pair
 
 PAIRS_NAME = "pairs.parquet"
-LISTS = ("movements", "align_flags", "performers")
+LISTS = ("movements", "align_flags", "instruments", "performers")
 
 
 def write_pairs(path: Path, pairs: Iterable[Pair]) -> int:
@@ -72,7 +72,8 @@ def _check_schema(path: Path, schema: pa.Schema) -> None:
     if version != str(SCHEMA_VERSION):
         raise SchemaVersionError(
             f"{path} has schema version {version}, this program reads {SCHEMA_VERSION}: "
-            "run `earscribe pair` and `earscribe fetch` again, or give another folder with --data"
+            "move it away and run `earscribe pair` and `earscribe fetch` again, or give another "
+            "folder with --data"
         )
     missing = sorted({column.name for column in COLUMNS}.difference(schema.names))
     if missing:

@@ -12,9 +12,10 @@ from crawler.errors import UserError
 from crawler.items import Note, Part, Recording, Work, read_works
 from crawler.ledger import Ledger, State
 from crawler.summary import Progress, Summary, silent
-from dataset.captions import Reading, clean, num_tokens, num_words, read_note, tempo_class
+from dataset.captions import Reading, clean, num_tokens, num_words, read_note
 from dataset.index import PAIRS_NAME, load_pairs, write_pairs
 from dataset.schema import Level, Pair, pair_id
+from dataset.tags import ensemble_of, instruments_of, mode_of, opus_of, tempo_class
 
 logger = logging.getLogger(__name__)
 
@@ -29,15 +30,12 @@ CUT_COLUMNS = (  # what `fetch` writes into a row, kept over a second `pair`
     *("dc_offset", "bandwidth_hz", "fingerprint", "duplicate_of", "status", "stage"),
     *("error_class", "error_message", "filter_reason", "config_fingerprint", "audio_rights"),
 )
-ENSEMBLES = ("duo", "trio", "quartet", "quintet", "sextet", "septet", "octet", "nonet", "sonata")
 FREE = re.compile(
     r"\bCC0\b|\bCC[ -]BY\b|\bCreative Commons (?:Attribution|Zero)\b|\bpublic domain\b"
     r"|creativecommons\.org/(?:publicdomain|licenses/by)\b",
     re.IGNORECASE,
 )
 RESTRICTED = re.compile(r"\bN[CD]\b|\bnon-?commercial|\bno-?deriv|\bnot\b", re.IGNORECASE)
-PLAYERS = re.compile(r"\b(\d+|two|three|four|five|six) (?=\w)")
-COUNTS = {"two": 2, "three": 3, "four": 4, "five": 5, "six": 6}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -274,10 +272,11 @@ def make_pair(work: Work, text: Text, recording: Recording, config: PairConfig) 
         title=work.title,
         opus=work.opus or opus_of(work.title),
         key=work.key,
-        mode=mode_of(work),
+        mode=mode_of(work.title, work.key),
         year=year_of(work),
         instrumentation=work.instrumentation,
-        ensemble=ensemble_of(work),
+        instruments=instruments_of(work.title, work.instrumentation),
+        ensemble=ensemble_of(work.title, work.instrumentation),
         movement_name=name,
         tempo_class=tempo_class(name or ""),
         performers=recording.performers,
@@ -303,42 +302,7 @@ def refuse(text: Text, caption: str, config: PairConfig) -> str | None:
     return "short_text" if num_words(caption) < config.min_words else None
 
 
-def mode_of(work: Work) -> str | None:
-    """major or minor, from the key or else the title."""
-    found = re.search(r"\b(major|minor)\b", work.key or work.title, re.IGNORECASE)
-    return found[1].lower() if found else None
-
-
-def opus_of(title: str) -> str | None:
-    """The opus or catalogue number at the end of a title."""
-    found = re.search(
-        r"\b(?:Op|WoO|K|D|B|Hob|BWV|FP|Sz|BB|Wq|G)\b\.? ?[\dIVXL]+\w*(?:, No\. ?\d+)?", title
-    )
-    return found[0] if found else None
-
-
 def year_of(work: Work) -> int | None:
     """Year of composition, the last one of several; ages in parentheses are no years."""
     years = re.findall(r"\b(1[4-9]\d\d|20\d\d)\b", work.facts.get("Composed", ""))
     return int(years[-1]) if years else None
-
-
-def ensemble_of(work: Work) -> str | None:
-    """quartet, trio, ...: from the title, else from the number of players."""
-    words = re.findall(r"\w+", work.title.lower())
-    for name in ENSEMBLES:
-        if name in words:
-            return name
-    players = count_players(work.instrumentation or "")
-    named = {2: "duo", 3: "trio", 4: "quartet", 5: "quintet", 6: "sextet", 7: "septet", 8: "octet"}
-    return named.get(players)
-
-
-def count_players(instrumentation: str) -> int:
-    """Players of "2 violins, viola and cello"."""
-    total = 0
-    for item in re.split(r",| and |&", instrumentation):
-        if item.strip():
-            number = PLAYERS.match(item.strip().lower())
-            total += (COUNTS.get(number[1]) or int(number[1])) if number else 1
-    return total

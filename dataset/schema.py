@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 class Level(StrEnum):
@@ -88,6 +88,7 @@ class Pair:
     mode: str | None = None
     year: int | None = None
     instrumentation: str | None = None
+    instruments: tuple[str, ...] = ()
     ensemble: str | None = None
     movement_name: str | None = None
     tempo_class: str | None = None
@@ -174,7 +175,8 @@ COLUMNS = (
     Column("mode", TEXT, "", "major or minor, of the work's key"),
     Column("year", INTEGER, "year", "year of composition, the last one if several are given"),
     Column("instrumentation", TEXT, "", "players as the page prints them"),
-    Column("ensemble", TEXT, "", "quartet, trio, ...: from the title or the number of players"),
+    Column("instruments", TEXTS, "", "who plays, in English: from the players or the title; empty = not told", nullable=False),
+    Column("ensemble", TEXT, "", "solo, duo, trio, ... or sonata: from the title or the number of players"),
     Column("movement_name", TEXT, "", "name of the first movement the text speaks of"),
     Column("tempo_class", TEXT, "", "slow, moderate or fast: from the movement's name"),
     Column("performers", TEXTS, "", "players of the recording", nullable=False),

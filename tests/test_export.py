@@ -80,7 +80,7 @@ def test_units_and_version_travel_along(ready: Path, tmp_path: Path) -> None:
     export_hf(ready, tmp_path / "hf")
     schema = pq.read_schema(tmp_path / "hf" / "data" / "train-00000-of-00001.parquet")
     assert (schema.field("loudness_lufs").metadata or {})[b"unit"] == b"LUFS"
-    assert (schema.metadata or {})[b"earscribe_schema_version"] == b"1"
+    assert (schema.metadata or {})[b"earscribe_schema_version"] == b"2"
 
 
 def test_the_card_names_every_column_and_part(ready: Path, tmp_path: Path) -> None:

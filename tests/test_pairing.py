@@ -11,13 +11,9 @@ from dataset.captions import Reading
 from dataset.index import load_pairs, write_pairs
 from dataset.pairing import (
     PairConfig,
-    count_players,
-    ensemble_of,
     is_free,
     join,
-    mode_of,
     note_texts,
-    opus_of,
     pair,
     pair_work,
     year_of,
@@ -139,6 +135,7 @@ def test_facts_of_a_row() -> None:
     assert row.movement_name == "Larghetto"
     assert row.tempo_class == "slow"
     assert (row.mode, row.key, row.year, row.ensemble) == ("minor", "d minor", 1826, "quartet")
+    assert row.instruments == ("violin", "viola", "cello")
     assert row.opus == "Op. 8, No. 3"
     assert row.caption == row.caption_raw == "The slow movement is a song for the viola."
     assert (row.text_rights, row.redistributable) == ("unknown", False)
@@ -148,27 +145,7 @@ def test_facts_of_a_row() -> None:
     assert not theirs.redistributable
 
 
-@pytest.mark.parametrize(
-    ("title", "key", "instrumentation", "ensemble", "mode", "opus"),
-    [
-        ("Piano Trio in E-flat major, Op. 1, No. 1", None, None, "trio", "major", "Op. 1, No. 1"),
-        ("Lyric Suite", None, "2 violins, viola and cello", "quartet", None, None),
-        ("Serenade, K. 525", "G major", "two violins, viola", "trio", "major", "K. 525"),
-        ("Four Pieces", "a minor", None, None, "minor", None),
-        ("Grande Trioletta", None, "12 cellos", None, None, None),
-    ],
-)
-def test_music_columns_from_titles(
-    title: str, key: str | None, instrumentation: str | None,
-    ensemble: str | None, mode: str | None, opus: str | None,
-) -> None:  # fmt: skip
-    one = dataclasses.replace(work(), title=title, key=key, instrumentation=instrumentation)
-    assert (ensemble_of(one), mode_of(one), opus_of(title)) == (ensemble, mode, opus)
-
-
-def test_players_and_years() -> None:
-    assert count_players("violin, 2 violas, cello and piano") == 5
-    assert count_players("") == 0
+def test_years() -> None:
     assert year_of(dataclasses.replace(work(), facts={})) is None
     assert year_of(dataclasses.replace(work(), facts={"Composed": "c. 1800 (age 31-32)"})) == 1800
 

@@ -75,7 +75,7 @@ def test_a_clean_folder(small_corpus: Path) -> None:
         ("ok", {"audio": {"bytes": None, "path": "."}}, "clip_path"),
         ("ok", {"status": "done"}, "status"),
         ("ok", {"level": "bar"}, "level"),
-        ("ok", {"schema_version": 2}, "schema_version"),
+        ("ok", {"schema_version": 1}, "schema_version"),
         ("ok", {"pair_id": "0" * 16}, "pair_id"),
         ("failed", {"error_class": None}, "null"),
         ("failed", {"error_class": "bad luck"}, "error_class"),
