@@ -19,8 +19,8 @@ crawler.pipelines crawler.reader crawler.holdings crawler.artifacts crawler.acco
 crawler.connection crawler.settings
 crawler.spiders.earsense crawler.crawl crawler.probe
 crawler.records crawler.studyfiles crawler.anomalies crawler.released
-dataset.schema dataset.filters dataset.index dataset.captions dataset.pairing dataset.cells
-dataset.tables
+dataset.schema dataset.filters dataset.index dataset.captions dataset.doubts dataset.recordings
+dataset.pairing dataset.cells dataset.tables
 dataset.sources dataset.audio dataset.bounds dataset.fetch dataset.splits dataset.ids
 dataset.validate dataset.plots
 dataset.report dataset.export
