@@ -12,6 +12,7 @@ from dataset.captions import name_terms
 
 ID_LENGTH = 11  # characters of a YouTube id
 ROUNDING_S = 2.0  # a printed duration may differ so far from end - start
+OVERLAP_S = 5.0  # a part may reach so far into the next: people set times by hand
 TYPICAL_RATIO = 2.0  # neither a tempo nor a repeat left out doubles or halves a movement
 NEAR_RATIO = 1.25  # two recordings of the same music: most differ by less
 ORDER_SLACK = 0.05  # how much better, in log-seconds a row, another order of the rows may fit
@@ -132,21 +133,22 @@ def agree(lengths_s: Sequence[float | None], times_s: Sequence[float | None]) ->
 def closed(work: Work, recording: Recording) -> Recording:
     """Parts without a usable end before another part of their file get one.
 
-    It is the next part's start, or the part's own printed duration if that ends earlier.
+    It is the next part's start, or the part's own printed duration if that ends earlier. A part
+    that reaches far into the next has none either; that of a complete work may.
     """
     return with_parts(recording, [with_end(part, recording.parts) for part in recording.parts])
 
 
 def with_end(part: Part, parts: Sequence[Part]) -> Part:
     """A part that ends before the next one of its file begins, if its own end is none."""
-    beside = [other for other in parts if other.url == part.url]
-    usable = part.end_s is not None and part.end_s > begin_s(part)
-    later = [other.start_s for other in beside if (other.start_s or 0.0) > begin_s(part)]
-    placed = part.start_s is not None or part == beside[0]
-    if usable or not placed or (part.end_s is None and not later):
+    beside = [other for other in parts if other.url == part.url and other.movement != 0]
+    if part not in beside or (part.start_s is None and part != beside[0]):
+        return part  # the complete work, or a part whose place is not known
+    later = (other.start_s for other in beside if other.start_s is not None)
+    next_s = min((start for start in later if start > begin_s(part)), default=math.inf)
+    if begin_s(part) < last_s(part) <= next_s + OVERLAP_S:
         return part
-    printed_s = begin_s(part) + (part.duration_s or math.inf)
-    end_s = min(printed_s, *(start for start in later if start is not None), math.inf)
+    end_s = min(begin_s(part) + (part.duration_s or math.inf), next_s)
     return dataclasses.replace(part, end_s=None if math.isinf(end_s) else end_s)
 
 
@@ -234,16 +236,21 @@ def other_durations(work: Work, recording: Recording) -> set[int]:
 
 
 def exchanged_names(work: Work, recording: Recording) -> set[int]:
-    """Movements whose names in the recording fit another movement of the page better."""
+    """Movements whose names in the recording fit another movement better that is not there either.
+
+    A name that merely looks like that of a movement in its place is no exchange.
+    """
     listed = {one.number: set(name_terms(one.name)) for one in work.movements}
-    found = set()
+    better: dict[int, int] = {}
     for part in recording.parts:
         words = set(name_terms(part.name))
         if words and part.movement in listed:
             fits = {n: len(words & own) / len(words | own) for n, own in listed.items()}
-            if max(fits.values()) > fits[part.movement]:
-                found.add(part.movement)
-    return found
+            best = max(fits, key=lambda n: fits[n])
+            if fits[best] > fits[part.movement]:
+                better[part.movement] = best
+    in_place = numbers_of(recording.parts) - better.keys()
+    return {number for number, best in better.items() if best not in in_place}
 
 
 def of_another_work(work: Work, recording: Recording) -> set[int]:
@@ -280,12 +287,15 @@ def other_division(work: Work, recording: Recording) -> set[int]:
 
 
 def out_of_order(work: Work, recording: Recording) -> set[int]:
-    """Movements that begin before an earlier one in the same file."""
-    return numbers_of(
-        part for part in recording.parts for other in recording.parts
-        if part.url == other.url and part.start_s is not None and other.start_s is not None
-        and (part.movement or 0) > (other.movement or 0) > 0 and part.start_s < other.start_s
-    )  # fmt: skip
+    """Movements of a file in which a later one begins before an earlier one."""
+    timed = {part.url for part in recording.parts if part.start_s}
+    return {
+        number
+        for one in recording.parts for other in recording.parts
+        if one.url == other.url and one.url in timed
+        and 0 < (one.movement or 0) < (other.movement or 0) and begin_s(other) < begin_s(one)
+        for number in numbers_of((one, other))
+    }  # fmt: skip
 
 
 def lacking_parts(work: Work, recording: Recording) -> set[int]:

@@ -106,7 +106,7 @@ def replica(corpus: Path) -> Iterator[Replica]:
 
 def paired(folder: Path, replica: Replica) -> Path:
     write_works(folder / "works.jsonl", works(replica.address))
-    pair(folder, PairConfig())
+    pair(folder, PairConfig(recordings="all"))
     return folder
 
 
@@ -158,7 +158,7 @@ def test_a_second_run_does_nothing(data: Path, replica: Replica) -> None:
     assert (again.work_done, again.incomplete, again.counts) == (0, False, {"ok": 12})
     assert len(replica.requests) == asked
     assert (data / "pairs.parquet").read_bytes() == before
-    pair(data, PairConfig())
+    pair(data, PairConfig(recordings="all"))
     assert (data / "pairs.parquet").read_bytes() == before, "pair keeps what was cut"
 
 
@@ -300,7 +300,7 @@ def test_bounds_that_cannot_be_cut_are_told(
     tmp_path: Path, replica: Replica, change: dict[str, float], state: str
 ) -> None:
     write_works(tmp_path / "works.jsonl", changed(works(replica.address), OFFSETS, **change))
-    pair(tmp_path, PairConfig())
+    pair(tmp_path, PairConfig(recordings="all"))
     assert fetch(tmp_path, CONFIG).counts == {state: 4, "ok": 8}
     assert fetch(tmp_path, CONFIG).work_done == 0
 
@@ -427,7 +427,7 @@ def test_no_index_and_wrong_settings_are_told(tmp_path: Path) -> None:
 
 def test_an_empty_index_is_done_at_once(tmp_path: Path) -> None:
     write_works(tmp_path / "works.jsonl", [])
-    pair(tmp_path, PairConfig())
+    pair(tmp_path, PairConfig(recordings="all"))
     summary: Summary = fetch(tmp_path, CONFIG)
     assert (summary.total, summary.work_done, summary.incomplete) == (0, 0, False)
 
@@ -442,14 +442,14 @@ def test_only_free_text_with_free_audio_may_be_passed_on(
     notes = (Note(source="Ours", text=TEXT, credit=text),)
     one = [dataclasses.replace(work, notes=notes) for work in works(replica.address)]
     write_works(tmp_path / "works.jsonl", one)
-    pair(tmp_path, PairConfig())
+    pair(tmp_path, PairConfig(recordings="all"))
     fetch(tmp_path, dataclasses.replace(CONFIG, audio_rights=audio))
     found = [row for row in rows(tmp_path) if row.status == "ok"]
     assert {(row.audio_rights, row.redistributable) for row in found} == {
         (audio or "unknown", free)
     }
     assert fetch(tmp_path, CONFIG).work_done == 0  # what was known when it was fetched stays
-    assert pair(tmp_path, PairConfig()).work_done == 0
+    assert pair(tmp_path, PairConfig(recordings="all")).work_done == 0
 
 
 def test_what_was_refused_is_fetched_once_it_is_allowed(data: Path) -> None:
