@@ -53,6 +53,11 @@ def last_s(part: Part) -> float:
     return math.inf if part.end_s is None else part.end_s
 
 
+def words_of(part: Part) -> set[str]:
+    """The words of a part's name that can tell its movement from another."""
+    return set(name_terms(PART.sub("", part.name)))
+
+
 def length_s(part: Part) -> float | None:
     """Seconds of a part by its bounds, else as printed; None when neither tells."""
     return part.duration_s if part.end_s is None else part.end_s - begin_s(part)
@@ -142,10 +147,9 @@ def closed(work: Work, recording: Recording) -> Recording:
 def with_end(part: Part, parts: Sequence[Part]) -> Part:
     """A part that ends before the next one of its file begins, if its own end is none."""
     beside = [other for other in parts if other.url == part.url and other.movement != 0]
-    if part not in beside or (part.start_s is None and part != beside[0]):
-        return part  # the complete work, or a part whose place is not known
-    later = (other.start_s for other in beside if other.start_s is not None)
-    next_s = min((start for start in later if start > begin_s(part)), default=math.inf)
+    placed = part.start_s is not None or part in beside[:1]
+    later = [other.start_s for other in beside if other.start_s is not None and part in beside]
+    next_s = min((at for at in later if placed and at > begin_s(part)), default=math.inf)
     if begin_s(part) < last_s(part) <= next_s + OVERLAP_S:
         return part
     end_s = min(begin_s(part) + (part.duration_s or math.inf), next_s)
@@ -243,7 +247,7 @@ def exchanged_names(work: Work, recording: Recording) -> set[int]:
     listed = {one.number: set(name_terms(one.name)) for one in work.movements}
     better: dict[int, int] = {}
     for part in recording.parts:
-        words = set(name_terms(part.name))
+        words = words_of(part)
         if words and part.movement in listed:
             fits = {n: len(words & own) / len(words | own) for n, own in listed.items()}
             best = max(fits, key=lambda n: fits[n])
@@ -255,7 +259,7 @@ def exchanged_names(work: Work, recording: Recording) -> set[int]:
 
 def of_another_work(work: Work, recording: Recording) -> set[int]:
     """All movements, if no word of their names is one of the page's names."""
-    own = {word for part in recording.parts for word in name_terms(part.name)}
+    own = {word for part in recording.parts for word in words_of(part)}
     listed = {word for one in work.movements for word in name_terms(one.name)}
     return numbers_of(recording.parts) if own and listed and not own & listed else set()
 
