@@ -136,23 +136,25 @@ def agree(lengths_s: Sequence[float | None], times_s: Sequence[float | None]) ->
 
 
 def closed(work: Work, recording: Recording) -> Recording:
-    """Parts without a usable end before another part of their file get one.
+    """Parts without a usable end before another movement in their file get one.
 
-    It is the next part's start, or the part's own printed duration if that ends earlier. A part
-    that reaches far into the next has none either; that of a complete work may.
+    It is the start of that, or the part's own printed duration if that ends earlier. A part that
+    reaches far into the next movement has no usable end either; that of a complete work may.
     """
     return with_parts(recording, [with_end(part, recording.parts) for part in recording.parts])
 
 
 def with_end(part: Part, parts: Sequence[Part]) -> Part:
-    """A part that ends before the next one of its file begins, if its own end is none."""
+    """A part that ends before the next movement of its file begins, if its own end is none."""
     beside = [other for other in parts if other.url == part.url and other.movement != 0]
-    placed = part.start_s is not None or part in beside[:1]
-    later = [other.start_s for other in beside if other.start_s is not None and part in beside]
-    next_s = min((at for at in later if placed and at > begin_s(part)), default=math.inf)
+    placed = part in beside and (part.start_s is not None or part == beside[0])
+    starts = [other.start_s for other in beside if placed and other.movement != part.movement]
+    later = [at for at in starts if at is not None and at > begin_s(part)]
+    next_s = min(later, default=math.inf)
     if begin_s(part) < last_s(part) <= next_s + OVERLAP_S:
         return part
-    end_s = min(begin_s(part) + (part.duration_s or math.inf), next_s)
+    printed_s = part.duration_s if part.duration_s and part.duration_s > 0 else math.inf
+    end_s = min(begin_s(part) + printed_s, next_s)
     return dataclasses.replace(part, end_s=None if math.isinf(end_s) else end_s)
 
 

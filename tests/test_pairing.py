@@ -189,6 +189,38 @@ def test_thresholds_filter_and_say_why() -> None:
         PairConfig(min_align_score=2)
 
 
+def test_an_unknown_policy_is_told_with_those_that_are_known() -> None:
+    with pytest.raises(UserError, match=r"pair.recordings 'best' is none of first_complete, .*all"):
+        PairConfig(recordings="best")
+
+
+def test_one_recording_is_taken_and_the_others_wait_as_alternates() -> None:
+    found = pair_work(work(WHOLE, FILES, OFFSETS), PairConfig(recordings="first_bounded"))
+    reasons = [(row.status, row.filter_reason) for row in found[:3]]
+    assert reasons == [("filtered", "alternate"), ("pending", None), ("filtered", "alternate")]
+    assert [row.pair_id for row in found] == [row.pair_id for row in rows(WHOLE, FILES, OFFSETS)]
+    # What an alternate could not give either has that for a reason.
+    both = [row.filter_reason for row in pair_work(work(OFFSETS, FILES), PairConfig())[4:]]
+    assert both == [None, "movements_in_two_files"]
+
+
+def test_flags_of_the_recording_join_those_of_the_text(tmp_path: Path) -> None:
+    long = dataclasses.replace(FILES.parts[1], duration_s=1_500.0)
+    other = dataclasses.replace(work(FILES), work_id="B")
+    one = work(recording(FILES.parts[0], long, *FILES.parts[2:]))
+    write_works(tmp_path / "works.jsonl", [one, other])
+    pair(tmp_path, PairConfig())
+    flags = {row.movements: row.align_flags for row in load_pairs(tmp_path / "pairs.parquet")
+             if row.work_id == one.work_id}  # fmt: skip
+    assert flags[2,] == ("long_movement", "shared_video")
+    assert flags[3, 4] == ("shared_video", "two_movements")
+
+
+def test_rows_of_one_label_are_refused_for_that() -> None:
+    parts = [dataclasses.replace(part(1, f"sameLabel{n:02}"), name="Modéré") for n in range(4)]
+    assert {row.filter_reason for row in rows(recording(*parts))} == {"same_label"}
+
+
 def test_the_stage_counts_every_row_and_does_its_work_once(tmp_path: Path) -> None:
     write_works(tmp_path / "works.jsonl", [work(FILES, OFFSETS)])
     summary = pair(tmp_path, ALL)
