@@ -18,6 +18,7 @@ SEPARATORS = ":-–—|,"  # between what all titles share and what tells them a
 # A chapter's fit to a movement: its number decides, its name counts next, its place last.
 NUMBERED, NAMED, PLACED = 4.0, 2.0, 0.5
 FITS = 1.0  # less is no match
+MOST_MOVEMENTS = 7  # of nearly every work; more chapters are those of several
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,25 +131,36 @@ def best_fit(chapters: Sequence[Chapter], movement: int, name: str) -> int | Non
     if best < FITS or fits.count(best) > 1:
         return None
     first = fits.index(best)
-    return None if contradicted(chapters, first, name, several) else first
+    return None if is_doubtful(chapters, first, name, several) else first
 
 
-def contradicted(chapters: Sequence[Chapter], first: int, name: str, several: bool) -> bool:
-    """Whether a chapter has another name than the movement, and another chapter has that."""
-    own, title = set(name_terms(name)), set(name_terms(chapters[first].title)) - {"finale"}
-    if own & title or not own:
-        return False
-    others = {
-        word for one in chapters if one is not chapters[first] for word in name_terms(one.title)
-    }
-    return several or bool(title and own & others)
+def is_doubtful(chapters: Sequence[Chapter], first: int, name: str, several: bool) -> bool:
+    """Whether a chapter may be of another movement than the one of this name.
+
+    It is when it has another name that another chapter has. Of several works' chapters one must
+    have the name, and none of the same number a word of it, unless all of two words agree.
+    """
+    own, title = set(name_terms(name)), set(name_terms(chapters[first].title))
+    number = title_number(chapters[first].title)
+    others = [one for at, one in enumerate(chapters) if at != first]
+    rivals = [one for one in others if not several or title_number(one.title) == number]
+    rivalled = any(own & set(name_terms(one.title)) for one in rivals)
+    if several:
+        return not own & title or (rivalled and (own != title or len(own) < 2))
+    return bool(own and not own & title and title - {"finale"} and rivalled)
 
 
 def several_works(chapters: Sequence[Chapter]) -> bool:
-    """Whether chapters seem to be of several works: numbers that begin again, two opus numbers."""
+    """Whether chapters seem to be of several works.
+
+    Numbers begin again, there are two opus numbers, or more chapters than a work has movements.
+    """
     numbers = [n for chapter in chapters if (n := title_number(chapter.title)) is not None]
     named = {found for chapter in chapters if (found := work_words(chapter.title))}
-    return any(b <= a for a, b in pairwise(numbers)) or len(named) > 1
+    music = [chapter for chapter in chapters if not ASIDES.search(chapter.title)]
+    again = any(b < a for a, b in pairwise(numbers))
+    many = len(set(numbers) or music) > MOST_MOVEMENTS
+    return again or many or len(named) > 1
 
 
 def work_words(text: str) -> tuple[str, ...]:
@@ -167,21 +179,28 @@ def ending(chapters: Sequence[Chapter], first: int, movements: Sequence[int]) ->
     if numbers[first] is None:
         last = first + movements[-1] - movements[0]
         return last if last < len(chapters) and not any(numbers[first : last + 1]) else None
-    at, last = first, first
+    last, reached = first, movements[0]
     for at in range(first + 1, len(chapters)):
         number = numbers[at]
-        if number is None and not is_music(chapters[at].title):
+        if number is None:
+            if not goes_on(chapters[at].title, reached + 1 in numbers[at:]):
+                break
+        elif number < reached or number == movements[-1] + 1:  # another work or movement begins
             break
-        if number is not None and not number <= movements[-1]:
-            if number > movements[-1] + 1:  # what lies between is not told
-                return None
-            break
-        if number is not None and number < (numbers[last] or 0):  # another work begins
-            break
+        elif number > reached + 1:  # what lies between is not told
+            return None
+        else:
+            reached = number
         last = at
-    reached = max(n for n in numbers[first : last + 1] if n is not None)
-    missing = set(range(movements[0], reached)) - set(numbers[first : last + 1])
-    return last if reached == movements[-1] and not missing else None
+    return last if reached == movements[-1] else None
+
+
+def goes_on(title: str, between: bool) -> bool:
+    """Whether a chapter without a number belongs to the movement before it.
+
+    `between` when numbers follow; behind the last movement only what sounds like music does.
+    """
+    return not (ASIDES.search(title) or WORK.search(title)) and (between or is_music(title))
 
 
 def fit(chapter: Chapter, placed: bool, movement: int, name: str) -> float:

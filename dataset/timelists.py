@@ -30,6 +30,7 @@ CLOCK = r"(?<![0-9])(?<![0-9][:.,/])(?:[0-9]{1,2}:)?[0-9]{1,3}:[0-5][0-9](?![\d:
 TIME = re.compile(  # perhaps in brackets, perhaps from - to
     rf"[(\[{{]? ?(?P<from>{CLOCK})(?: ?(?:[-‐-―−~]|to) ?(?P<to>{CLOCK}))? ?[)\]}}]?"
 )
+MARKS = re.compile(r"(?<![0-9])([0-9]{1,3})['’′] ?([0-5][0-9])(?:[\"”″]|['’′]{2})")  # 7'31"
 OF_DAY = re.compile(  # what follows a time of the day
     r" ?(?:[ap]\.?m\b|noon|midnight|uhr|h\b|hrs?\b|o['’]clock|hours|GMT|UTC|CES?T|E[SD]?T\b)",
     re.IGNORECASE,
@@ -123,6 +124,7 @@ def musical(listed: Sequence[Listed]) -> list[Listed]:
 
 def entries_of(line: str) -> list[Listed]:
     """The entries of one line: a time before or behind each title; [] for prose."""
+    line = MARKS.sub(r"\1:\2", line)
     times = [match for match in TIME.finditer(line) if not OF_DAY.match(line, match.end())]
     if not times or TOTAL.match(line):
         return []

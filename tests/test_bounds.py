@@ -109,8 +109,14 @@ def test_chapters_are_matched_by_number_then_name_then_place(
 
 FOUR = (("I. Allegro", 0.0, 9.0), ("II. Largo", 9.0, 20.0), ("III. Vivo", 20.0, 30.0))
 TWICE = [*FOUR, ("I. Allegro", 30.0, 40.0), ("II. Andante", 40.0, 50.0)]
+EIGHT = [
+    (name, 9.0 * n, 9.0 * n + 9.0)
+    for n, name in enumerate(
+        ("Allegro", "Largo", "Menuet", "Presto", "Allegro vivo", "Andante", "Menuetto", "Vivace")
+    )
+]
 SECTIONS = [
-    ("I. Adagio", 0.0, 5.0), ("Allegro", 5.0, 20.0), ("II. Menuetto", 20.0, 25.0),
+    ("I. Adagio", 0.0, 5.0), ("Theme", 5.0, 20.0), ("II. Menuetto", 20.0, 25.0),
     ("Trio", 25.0, 28.0), ("III. Presto", 28.0, 40.0), ("Applause", 40.0, None),
 ]  # fmt: skip
 
@@ -124,6 +130,17 @@ SECTIONS = [
         (TWICE, (2,), "Adagio", None),
         (TWICE, (2, 3), "Largo", (9.0, 30.0)),
         (TWICE, (2, 3), "Andante", None),
+        (TWICE[:-1], (1, 2, 3), "Allegro", None),
+        ([("I. Allegro vivo", 0.0, 9.0), ("II. Largo", 9.0, 20.0), *TWICE[3:]], (1,), "Allegro",
+         None),
+        ([("I. Allegro vivo", 0.0, 9.0), ("II. Largo", 9.0, 20.0), *TWICE[3:]], (1,),
+         "Allegro vivo", (0.0, 9.0)),  # two words agree
+        ([*FOUR, ("Coda", 30.0, 35.0), *TWICE[3:]], (3,), "Vivo", (20.0, 35.0)),
+        (EIGHT, (1,), "Allegro", None),  # more chapters than a work has movements
+        (EIGHT, (3,), "Menuetto", None),
+        (EIGHT, (2,), "Andante", (45.0, 54.0)),
+        ([("III. Menuetto", 0.0, 9.0), ("III. Trio", 9.0, 15.0), ("IV. Vivo", 15.0, None)], (3,),
+         "Menuetto", (0.0, 15.0)),
         (SECTIONS, (1,), "Adagio. Allegro", (0.0, 20.0)),  # a chapter without a number goes on
         (SECTIONS, (2,), "Menuetto", (20.0, 28.0)),
         (SECTIONS, (3,), "Presto", (28.0, 40.0)),  # applause does not

@@ -68,6 +68,7 @@ def test_what_a_title_is_of(title: str, music: bool) -> None:
         "12:00 noon concert\n0:00 I. Allegro\n6:12 II. Andante\n12:40 III. Presto\n8:30 pm",
         "I. Allegro (6:12)\nII. Andante (6:28)\nIII. Presto (5:21)",  # lengths
         "I. Allegro 6:12\nII. Andante 6:28\nIII. Presto 5:20\nTotal time 18:00",
+        "I. Allegro 6'12\"\nII. Andante 6'28\"\nIII. Presto 5’20”",
         "• 0:00 I. Allegro\r\n• 6:12 II. Andante\r\n• 12:40 III. Presto",
     ],
 )  # fmt: skip
