@@ -99,7 +99,7 @@ def locate(chapters: Sequence[Chapter], movements: Sequence[int], name: str) -> 
         return None
     chapters = without_prefix(chapters)
     first = best_fit(chapters, movements[0], name)
-    last = first if first is None else ending(chapters, first, movements)
+    last = first if first is None else ending(chapters, first, movements, name)
     if first is None or last is None:
         return None
     start_s, end_s = chapters[first].start_s, chapters[last].end_s
@@ -169,13 +169,17 @@ def work_words(text: str) -> tuple[str, ...]:
     return tuple(match[0].lower() for match in WORK.finditer(text, label.end() if label else 0))
 
 
-def ending(chapters: Sequence[Chapter], first: int, movements: Sequence[int]) -> int | None:
+def ending(
+    chapters: Sequence[Chapter], first: int, movements: Sequence[int], name: str
+) -> int | None:
     """The index of the last chapter of movements that begin with `first`.
 
     Where chapters have numbers these tell; chapters without one go on with the movement before
     if they sound like music.
     """
     numbers = [title_number(chapter.title) for chapter in chapters]
+    if numbers[first] is None and len(movements) == 1:
+        return last_section(chapters, first, name)
     if numbers[first] is None:
         last = first + movements[-1] - movements[0]
         return last if last < len(chapters) and not any(numbers[first : last + 1]) else None
@@ -193,6 +197,17 @@ def ending(chapters: Sequence[Chapter], first: int, movements: Sequence[int]) ->
             reached = number
         last = at
     return last if reached == movements[-1] else None
+
+
+def last_section(chapters: Sequence[Chapter], first: int, name: str) -> int:
+    """The last of the chapters that only together have the words of a movement's name."""
+    own, last = set(name_terms(name)), first
+    while not own <= {word for one in chapters[first : last + 1] for word in name_terms(one.title)}:
+        words = {word for one in chapters[last + 1 : last + 2] for word in name_terms(one.title)}
+        if not words or not words <= own:
+            break
+        last += 1
+    return last
 
 
 def goes_on(title: str, between: bool) -> bool:

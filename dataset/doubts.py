@@ -182,11 +182,11 @@ def odd_ids(recording: Recording) -> set[int]:
         part
         for part in recording.parts
         if part.youtube_id is not None
-        and (len(part.youtube_id) != ID_LENGTH or _has_more(part, part.youtube_id))
+        and (len(part.youtube_id) != ID_LENGTH or has_more(part, part.youtube_id))
     )
 
 
-def _has_more(part: Part, key: str) -> bool:
+def has_more(part: Part, key: str) -> bool:
     """Whether more than the movement stands behind the id in the site's key."""
     rest = part.video_id.removeprefix(key)
     return part.video_id.startswith(key) and rest not in ("", str(part.movement or 0))

@@ -47,7 +47,7 @@ TOTAL = re.compile(
 )
 ASIDES = re.compile(  # titles of what is no movement
     r"\b(?:intro|applause|tuning|talk|interview|speech|spoken|pause|break|interval|intermission|"
-    r"encore|credits|outro|end|welcome|announcement|applaus|beifall|applaudissements|applausi)\b",
+    r"encore|credits|outro|welcome|announcement|applaus|beifall|applaudissements|applausi)\b",
     re.IGNORECASE,
 )
 WORK = re.compile(

@@ -136,6 +136,9 @@ SECTIONS = [
         ([("I. Allegro vivo", 0.0, 9.0), ("II. Largo", 9.0, 20.0), *TWICE[3:]], (1,),
          "Allegro vivo", (0.0, 9.0)),  # two words agree
         ([*FOUR, ("Coda", 30.0, 35.0), *TWICE[3:]], (3,), "Vivo", (20.0, 35.0)),
+        ([("Adagio", 0.0, 3.0), ("Allegro", 3.0, 9.0), ("Largo", 9.0, 20.0)], (1,),
+         "Adagio – Allegro", (0.0, 9.0)),  # two chapters have the movement's words
+        ([("Adagio", 0.0, 3.0), ("Largo", 9.0, 20.0)], (1,), "Adagio – Allegro", (0.0, 3.0)),
         (EIGHT, (1,), "Allegro", None),  # more chapters than a work has movements
         (EIGHT, (3,), "Menuetto", None),
         (EIGHT, (2,), "Andante", (45.0, 54.0)),

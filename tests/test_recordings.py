@@ -3,7 +3,7 @@
 import dataclasses
 
 import pytest
-from test_doubts import GOOD, OFFSETS, files, modere, part, recording, work
+from made_recordings import GOOD, OFFSETS, files, modere, part, recording, work
 
 from crawler.items import Movement, Recording
 from dataset.recordings import (
