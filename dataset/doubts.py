@@ -305,6 +305,11 @@ def out_of_order(work: Work, recording: Recording) -> set[int]:
 
 
 def lacking_parts(work: Work, recording: Recording) -> set[int]:
+    """Movements of which not every part is there."""
+    return pieces_missing(recording)
+
+
+def pieces_missing(recording: Recording) -> set[int]:
     """Movements of which not every part is there: "(part 1 of 5)" without the other four."""
     parts: dict[int | None, list[re.Match[str]]] = defaultdict(list)
     for part in recording.parts:

@@ -17,6 +17,7 @@ from dataset.doubts import (
     numbers_of,
     odd_ids,
     part_number,
+    pieces_missing,
 )
 
 Movements = Collection[int]  # numbers from 1; 0 = the complete work
@@ -160,9 +161,28 @@ def in_order(parts: Iterable[Part]) -> list[Part]:
     return sorted(parts, key=lambda p: (p.movement or 0, part_number(p) or 0, p.start_s or 0.0))
 
 
+def are_pieces(parts: Sequence[Part], recording: Recording) -> bool:
+    """Whether parts are files of their own that make up one movement, numbered by name."""
+    numbers = [part_number(part) for part in parts]
+    urls = [part.url for part in recording.parts]
+    return (
+        len(parts) > 1
+        and len({part.movement for part in parts}) == 1
+        and numbers == list(range(1, len(parts) + 1))
+        and not any(part.start_s or part.end_s or urls.count(part.url) > 1 for part in parts)
+        and parts[0].movement not in pieces_missing(recording)
+    )
+
+
 def of_parts(parts: Sequence[Part], recording: Recording) -> Stretch:
-    """From the earliest start to the latest end of some parts, if one source has them all."""
+    """From the earliest start to the latest end of some parts, if one source has them all.
+
+    The pieces of a movement in several files are one source: its address is theirs, in their
+    order, with a space between.
+    """
     first = parts[0]
+    if are_pieces(parts, recording):
+        return Stretch(" ".join(part.url for part in parts), None, bounds_source="file")
     if len({part.url for part in parts}) > 1:
         several = len({part.movement for part in parts}) > 1
         reason = "movements_in_two_files" if several else "movement_in_several_files"

@@ -21,8 +21,8 @@ crawler.spiders.earsense crawler.crawl crawler.probe
 crawler.records crawler.studyfiles crawler.anomalies crawler.released
 dataset.schema dataset.filters dataset.index dataset.captions dataset.doubts dataset.recordings
 dataset.pairing dataset.cells dataset.tables
-dataset.sources dataset.audio dataset.timelists dataset.bounds dataset.fetch dataset.splits
-dataset.ids dataset.validate dataset.plots
+dataset.sources dataset.audio dataset.joining dataset.timelists dataset.bounds dataset.fetch
+dataset.splits dataset.ids dataset.validate dataset.plots
 dataset.report dataset.export
 model.config model.torchaudio_import model.features model.tokenizer model.similarity
 model.network model.losses model.momentum model.examples model.objective model.runs

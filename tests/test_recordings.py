@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 from made_recordings import GOOD, OFFSETS, files, modere, part, recording, work
 
-from crawler.items import Movement, Recording
+from crawler.items import Movement, Part, Recording
 from dataset.recordings import (
     POLICIES,
     Stretch,
@@ -84,6 +84,12 @@ def at(start_s: float | None, end_s: float | None, how: str = "page") -> Stretch
     return Stretch("/watch?v=oneFile1234", "oneFile1234", start_s, end_s, how)
 
 
+def piece(number: int, version: str = "A", of: int | None = None, **more: object) -> Part:
+    name = f"Allegro (part {number}{f' of {of}' if of else ''})"
+    return part(1, f"pieceNumb{number}{version}", name=name, **more)
+
+
+JOINED = Stretch("/watch?v=pieceOfIt01 /watch?v=pieceOfIt02", None, bounds_source="file")
 HALVES = recording(
     part(1, start_s=210.0, end_s=400.0, name="Allegro (part 2 of 2)"),
     part(1, start_s=5.0, end_s=200.0, name="Allegro (part 1 of 2)"),
@@ -115,6 +121,8 @@ PIECES = recording(*(
         (recording(part(0)), (2,), at(None, None, "unknown")),
         (recording(part(0)), (), at(None, None, "file")),
         (recording(part(3, start_s=5.0), part(2, start_s=50.0)), (2, 3), at(5.0, None)),
+        (IN_PIECES, (), JOINED),
+        (recording(*reversed(IN_PIECES.parts)), (), JOINED),
     ],
 )
 def test_where_movements_lie(one: Recording, movements: tuple[int, ...], found: Stretch) -> None:
@@ -129,7 +137,12 @@ def test_where_movements_lie(one: Recording, movements: tuple[int, ...], found: 
         (GAP, (), "movement_not_recorded"),
         (GOOD, (1, 2), "movements_in_two_files"),
         (IN_PIECES, (1,), "work_in_several_files"),
-        (IN_PIECES, (), "work_in_several_files"),
+        (recording(piece(1), piece(1, "B")), (1,), "movement_in_several_files"),  # twice the same
+        (recording(piece(1), piece(3)), (1,), "movement_in_several_files"),
+        (recording(piece(1, of=3), piece(2, of=3)), (1,), "movement_in_several_files"),
+        (recording(piece(1), piece(2, start_s=3.0)), (1,), "movement_in_several_files"),
+        (recording(piece(1), piece(2), part(2, "pieceNumb2A")), (1,), "movement_in_several_files"),
+        (recording(piece(1), piece(2), part(2, "secondFile2")), (1, 2), "movements_in_two_files"),
         (recording(part(1, "firstHalf01"), part(1, "firstHalf02")), (1,),
          "movement_in_several_files"),
         (recording(), (1,), "movement_not_recorded"),
