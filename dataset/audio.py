@@ -1,4 +1,4 @@
-"""The only file that decodes: probe, cut, measure, load_segment."""
+"""The only file that decodes: probe, join, cut, measure, load_segment."""
 
 import hashlib
 import itertools
@@ -211,6 +211,21 @@ def chapters(container: InputContainer) -> tuple[tuple[str, float, float], ...]:
         )
         for chapter in container.chapters()
     )
+
+
+def join(sources: Sequence[Path], target: Path, sample_rate: int, channels: int) -> None:
+    """Decode files one after another into one FLAC file of 16 bits.
+
+    Raises AudioError when one does not decode.
+    """
+    with sf.SoundFile(
+        target, "w", samplerate=sample_rate, channels=channels, format="FLAC", subtype="PCM_16"
+    ) as file:
+        for source in sources:
+            with opened(source) as (container, stream):
+                heard = frames(container, stream)
+                for _, samples in resampled(container, heard, sample_rate, channels):
+                    file.write(samples)
 
 
 # --- cutting ----------------------------------------------------------------------------------

@@ -1,8 +1,9 @@
 """Where a movement lies in its source: times of the page, chapters, a list of times in prose."""
 
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from os.path import commonprefix
 from typing import Any
 
 from crawler.ledger import State
@@ -10,20 +11,14 @@ from dataset.audio import Span
 from dataset.schema import ErrorClass, Pair, stable_id
 from dataset.sources import Chapter
 from dataset.tags import name_terms
+from dataset.timelists import ASIDES, NUMBER, SIGNS, WORK, chapters_in, is_music, title_number
 
 SLACK_S = 1.0  # pages print whole seconds: an end this far beyond the file is its end
-ROMAN = {"I": 1, "V": 5, "X": 10}
-NUMBER = re.compile(
-    r"^\W*(?:(?i:movement|movt?|mvt|no)\b\.?\s*)?"
-    r"(?:(?P<digits>\d{1,2})(?:st|nd|rd|th)?|(?P<roman>[IVX]{1,5}))(?![\w’'])"
-)
-TIME_LINE = re.compile(
-    r"^(?P<before>.*?)[(\[]?\s*(?<![\d:])(?P<time>(?:\d{1,2}:)?\d{1,2}:\d{2})(?![\d:])"
-    r"\s*[)\]]?(?P<after>.*)$"
-)
+SEPARATORS = ":-–—|,"  # between what all titles share and what tells them apart
 # A chapter's fit to a movement: its number decides, its name counts next, its place last.
 NUMBERED, NAMED, PLACED = 4.0, 2.0, 0.5
 FITS = 1.0  # less is no match
+MOST_MOVEMENTS = 7  # of nearly every work; more chapters are those of several
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +78,7 @@ def bounds(pair: Pair, source: Mapping[str, Any]) -> tuple[float | None, float |
         return pair.start_s, pair.end_s, pair.bounds_source
     for how, chapters in (
         ("chapter", [Chapter(*one) for one in source["chapters"]]),
-        ("description", list(chapters_in(source["description"]))),
+        ("description", chapters_in(source["description"], float(source["duration_s"]))),
     ):
         found = locate(chapters, pair.movements, pair.movement_name or "")
         if found is not None:
@@ -91,61 +86,143 @@ def bounds(pair: Pair, source: Mapping[str, Any]) -> tuple[float | None, float |
     return None
 
 
+# ---------------------------------------------------------------- chapters and movements
+
+
 def locate(chapters: Sequence[Chapter], movements: Sequence[int], name: str) -> Chapter | None:
     """The stretch of chapters that is `movements`, the first of which has this name.
 
-    None when no chapter fits, or when the chapters end before the last movement.
+    None when no chapter fits, when two fit equally, or when its end cannot be told: a wrong
+    movement is worse than none.
     """
-    fits = [fit(chapter, place, movements[0], name) for place, chapter in enumerate(chapters, 1)]
-    if not fits or max(fits) < FITS:
+    if not chapters or not movements:
         return None
-    first = fits.index(max(fits))
-    last = first + movements[-1] - movements[0]
-    if last >= len(chapters):
+    chapters = without_prefix(chapters)
+    first = best_fit(chapters, movements[0], name)
+    last = first if first is None else ending(chapters, first, movements, name)
+    if first is None or last is None:
         return None
-    return Chapter(chapters[first].title, chapters[first].start_s, chapters[last].end_s)
+    start_s, end_s = chapters[first].start_s, chapters[last].end_s
+    if end_s is not None and end_s <= start_s:
+        return None
+    return Chapter(chapters[first].title, start_s, end_s)
 
 
-def fit(chapter: Chapter, place: int, movement: int, name: str) -> float:
-    """How well a chapter fits a movement."""
+def without_prefix(chapters: Sequence[Chapter]) -> Sequence[Chapter]:
+    """The chapters without the name of the work where it stands before every title."""
+    titles = [chapter.title for chapter in chapters]
+    shared = commonprefix(titles)  # noqa: RUF071
+    cut = max(shared.rfind(sign) for sign in SEPARATORS) + 1
+    if len(chapters) < 2 or not cut:
+        return chapters
+    return [replace(chapter, title=chapter.title[cut:].strip(SIGNS)) for chapter in chapters]
+
+
+def best_fit(chapters: Sequence[Chapter], movement: int, name: str) -> int | None:
+    """The index of the one chapter that a movement begins with."""
+    several = several_works(chapters)
+    fits, place = [], 0  # among the titles of music
+    for chapter in chapters:
+        aside = ASIDES.search(chapter.title) is not None
+        place += not aside
+        placed = place == movement and not several
+        fits.append(0.0 if aside else fit(chapter, placed, movement, name))
+    best = max(fits)
+    if best < FITS or fits.count(best) > 1:
+        return None
+    first = fits.index(best)
+    return None if is_doubtful(chapters, first, name, several) else first
+
+
+def is_doubtful(chapters: Sequence[Chapter], first: int, name: str, several: bool) -> bool:
+    """Whether a chapter may be of another movement than the one of this name.
+
+    It is when it has another name that another chapter has. Of several works' chapters one must
+    have the name, and none of the same number a word of it, unless all of two words agree.
+    """
+    own, title = set(name_terms(name)), set(name_terms(chapters[first].title))
+    number = title_number(chapters[first].title)
+    others = [one for at, one in enumerate(chapters) if at != first]
+    rivals = [one for one in others if not several or title_number(one.title) == number]
+    rivalled = any(own & set(name_terms(one.title)) for one in rivals)
+    if several:
+        return not own & title or (rivalled and (own != title or len(own) < 2))
+    return bool(own and not own & title and title - {"finale"} and rivalled)
+
+
+def several_works(chapters: Sequence[Chapter]) -> bool:
+    """Whether chapters seem to be of several works.
+
+    Numbers begin again, there are two opus numbers, or more chapters than a work has movements.
+    """
+    numbers = [n for chapter in chapters if (n := title_number(chapter.title)) is not None]
+    named = {found for chapter in chapters if (found := work_words(chapter.title))}
+    music = [chapter for chapter in chapters if not ASIDES.search(chapter.title)]
+    again = any(b < a for a, b in pairwise(numbers))
+    many = len(set(numbers) or music) > MOST_MOVEMENTS
+    return again or many or len(named) > 1
+
+
+def work_words(text: str) -> tuple[str, ...]:
+    """What names a work in a title: ("Quartet", "Op. 76", "No. 3") in lower case."""
+    label = NUMBER.match(text)
+    return tuple(match[0].lower() for match in WORK.finditer(text, label.end() if label else 0))
+
+
+def ending(
+    chapters: Sequence[Chapter], first: int, movements: Sequence[int], name: str
+) -> int | None:
+    """The index of the last chapter of movements that begin with `first`.
+
+    Where chapters have numbers these tell; chapters without one go on with the movement before
+    if they sound like music.
+    """
+    numbers = [title_number(chapter.title) for chapter in chapters]
+    if numbers[first] is None and len(movements) == 1:
+        return last_section(chapters, first, name)
+    if numbers[first] is None:
+        last = first + movements[-1] - movements[0]
+        return last if last < len(chapters) and not any(numbers[first : last + 1]) else None
+    last, reached = first, movements[0]
+    for at in range(first + 1, len(chapters)):
+        number = numbers[at]
+        if number is None:
+            if not goes_on(chapters[at].title, reached + 1 in numbers[at:]):
+                break
+        elif number < reached or number == movements[-1] + 1:  # another work or movement begins
+            break
+        elif number > reached + 1:  # what lies between is not told
+            return None
+        else:
+            reached = number
+        last = at
+    return last if reached == movements[-1] else None
+
+
+def last_section(chapters: Sequence[Chapter], first: int, name: str) -> int:
+    """The last of the chapters that only together have the words of a movement's name."""
+    own, last = set(name_terms(name)), first
+    while not own <= {word for one in chapters[first : last + 1] for word in name_terms(one.title)}:
+        words = {word for one in chapters[last + 1 : last + 2] for word in name_terms(one.title)}
+        if not words or not words <= own:
+            break
+        last += 1
+    return last
+
+
+def goes_on(title: str, between: bool) -> bool:
+    """Whether a chapter without a number belongs to the movement before it.
+
+    `between` when numbers follow; behind the last movement only what sounds like music does.
+    """
+    return not (ASIDES.search(title) or WORK.search(title)) and (between or is_music(title))
+
+
+def fit(chapter: Chapter, placed: bool, movement: int, name: str) -> float:
+    """How well a chapter fits a movement; `placed` when it stands where the movement would."""
     number = title_number(chapter.title)
-    total = PLACED if place == movement else 0.0
+    total = PLACED if placed else 0.0
     if number is not None:
         total += NUMBERED if number == movement else -NUMBERED
     own, other = set(name_terms(name)), set(name_terms(chapter.title))
     return total + (NAMED * len(own & other) / len(own | other) if own | other else 0.0)
-
-
-def title_number(title: str) -> int | None:
-    """The number at the beginning of a title: "II. Andante", "2 - Andante", "Mov. 2"."""
-    match = NUMBER.match(title)
-    if match is None:
-        return None
-    if match["digits"]:
-        return int(match["digits"])
-    values = [ROMAN[sign] for sign in match["roman"]]
-    following = [*values[1:], 0]
-    return sum(-v if v < after else v for v, after in zip(values, following, strict=True))
-
-
-def chapters_in(description: str) -> tuple[Chapter, ...]:
-    """The chapters of a list of times ("0:00 I. Allegro") in prose; () unless two times rise."""
-    found: list[tuple[float, str]] = []
-    for line in description.splitlines():
-        match = TIME_LINE.match(line)
-        if match:
-            title = f"{match['before']} {match['after']}".strip(" -–—:|\t")
-            found.append((seconds_of(match["time"]), title))
-    starts = [start for start, _ in found]
-    if len(found) < 2 or starts != sorted(set(starts)):
-        return ()
-    ends = [*starts[1:], None]
-    return tuple(Chapter(title, at, end) for (at, title), end in zip(found, ends, strict=True))
-
-
-def seconds_of(clock: str) -> float:
-    """Seconds of "m:ss" or "h:mm:ss"."""
-    total = 0
-    for part in clock.split(":"):
-        total = total * 60 + int(part)
-    return float(total)

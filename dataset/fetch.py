@@ -30,6 +30,7 @@ from dataset.audio import (
 )
 from dataset.bounds import Refusal, Request, request_clip
 from dataset.index import PAIRS_NAME, load_pairs, write_pairs
+from dataset.joining import addresses, fetch_joined
 from dataset.pairing import TABLE, count_states, may_be_passed_on
 from dataset.schema import ErrorClass, Pair, stable_id
 from dataset.sources import (
@@ -264,8 +265,10 @@ class Fetching:
     def fetch_job(self, key: str) -> Job:
         """Fetch a source; a file on this machine only when a person's table names it."""
         group, folder, config = self.groups[key], self.data / SOURCES, self.config
-        obtain = copy_source if key in self.local else fetch_source
         url = group[0].source_url
+        obtain = fetch_joined if len(addresses(url)) > 1 else fetch_source
+        if key in self.local:
+            obtain = copy_source
         return Job(key, "source", [key], lambda: [fetch_one(key, url, folder, config, obtain)])
 
     def cut_job(self, key: str, source: Entry, missing: Mapping[str, Request]) -> Job:

@@ -4,16 +4,18 @@ import dataclasses
 import logging
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from crawler.errors import UserError
-from crawler.items import Note, Part, Recording, Work, read_works
+from crawler.items import Note, Work, read_works
 from crawler.ledger import Ledger, State
 from crawler.summary import Progress, Summary, silent
 from dataset.captions import Reading, clean, num_tokens, num_words, read_note
+from dataset.doubts import shared_videos
 from dataset.index import PAIRS_NAME, load_pairs, write_pairs
+from dataset.recordings import POLICIES, Take, movement_names, stretch, takes
 from dataset.schema import Level, Pair, pair_id
 from dataset.tags import ensemble_of, instruments_of, mode_of, opus_of, tempo_class
 
@@ -22,6 +24,7 @@ logger = logging.getLogger(__name__)
 WORKS_NAME = "works.jsonl"
 ALIGN_METHOD = "order-and-names-1"
 GIVEN = "given"  # the note came with its movements
+ALTERNATE = "alternate"  # reason of rows that would be pending, had their recording been chosen
 TABLE = "table"  # the row came from a person's table and is not of a work
 CUT_COLUMNS = (  # what `fetch` writes into a row, kept over a second `pair`
     *("clip_id", "start_s", "end_s", "bounds_source", "actual_start_s", "actual_end_s", "audio"),
@@ -40,16 +43,19 @@ RESTRICTED = re.compile(r"\bN[CD]\b|\bnon-?commercial|\bno-?deriv|\bnot\b", re.I
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairConfig:
-    """Which texts become pairs."""
+    """Which texts become pairs, with which recordings."""
 
     min_align_score: float = 0.0  # texts below are filtered: unsure_movement
     min_words: int = 3  # texts below are filtered: short_text
+    recordings: str = "first_complete"  # a name of POLICIES; rows of others: filtered, alternate
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.min_align_score <= 1.0:
             raise UserError(f"pair.min_align_score {self.min_align_score} is not in 0..1")
         if self.min_words < 0:
             raise UserError(f"pair.min_words {self.min_words} is below 0")
+        if self.recordings not in POLICIES:
+            raise UserError(f"pair.recordings {self.recordings!r} is none of {', '.join(POLICIES)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,18 +71,6 @@ class Text:
     method: str = ALIGN_METHOD
 
 
-@dataclass(frozen=True, slots=True)
-class Stretch:
-    """Where a text's music lies in a recording; a refusal says why nowhere."""
-
-    url: str
-    youtube_id: str | None
-    start_s: float | None = None
-    end_s: float | None = None
-    bounds_source: str = "unknown"
-    refusal: str | None = None
-
-
 def pair(data: Path, config: PairConfig, progress: Progress = silent) -> Summary:
     """Write pairs.parquet from works.jsonl; clips that were cut before keep their columns.
 
@@ -87,8 +81,10 @@ def pair(data: Path, config: PairConfig, progress: Progress = silent) -> Summary
         index = data / PAIRS_NAME
         old = {known.pair_id: known for known in load_pairs(index)} if index.is_file() else {}
         pairs = [known for known in old.values() if known.align_method == TABLE]
+        shared = shared_videos(works)
         for done, work in enumerate(works, 1):
-            pairs += [keep_cut(new, old.get(new.pair_id)) for new in pair_work(work, config)]
+            rows = pair_work(work, config, shared)
+            pairs += [keep_cut(new, old.get(new.pair_id)) for new in rows]
             progress(done, len(works))
         new = {row.pair_id: row for row in pairs}
         assert len(new) == len(pairs), "two pairs have one identity"
@@ -148,13 +144,12 @@ def is_free(rights: str) -> bool:
     return FREE.search(rights) is not None and RESTRICTED.search(rights) is None
 
 
-def pair_work(work: Work, config: PairConfig) -> list[Pair]:
-    """Every text of a work x every recording of it."""
-    return [
-        make_pair(work, text, recording, config)
-        for text in work_texts(work)
-        for recording in work.recordings
-    ]
+def pair_work(
+    work: Work, config: PairConfig, shared: Collection[tuple[str, str]] = ()
+) -> list[Pair]:
+    """Every text of a work x every recording of it; `shared` is what `shared_videos` found."""
+    found = takes(work, config.recordings, shared)
+    return [make_pair(work, text, take, config) for text in work_texts(work) for take in found]
 
 
 def work_texts(work: Work) -> list[Text]:
@@ -167,13 +162,6 @@ def work_texts(work: Work) -> list[Text]:
             texts.append(text)
             counts[note.source] += 1
     return texts
-
-
-def movement_names(work: Work) -> list[str]:
-    """Names of movements 1..n; from the recordings when the page has no list."""
-    names = {part.movement: part.name for r in work.recordings for part in r.parts if part.movement}
-    names.update({movement.number: movement.name for movement in work.movements})
-    return [names.get(number, "") for number in range(1, max(names, default=0) + 1)]
 
 
 def note_texts(note: Note, names: Sequence[str], first: int = 0) -> list[Text]:
@@ -213,41 +201,14 @@ def is_fragment(raw: str) -> bool:
     return raw[:1].islower() or raw.rstrip("\"'”’)]")[-1:] not in ".!?…"
 
 
-def stretch(text: Text, work: Work, recording: Recording) -> Stretch:
-    """Where the movements of a text lie in a recording: one stretch of one source, or none."""
-    wanted = text.movements or (0,)
-    parts = [part for part in recording.parts if part.movement in wanted]
-    if {part.movement for part in parts} == set(wanted):
-        return of_parts(parts, recording)
-    whole = [part for part in recording.parts if part.movement == 0]
-    if len(whole) == 1:
-        url, key = whole[0].url, whole[0].youtube_id
-        return Stretch(url, key, bounds_source="file" if len(work.movements) == 1 else "unknown")
-    reason = "work_in_several_files" if whole else "movement_not_recorded"
-    first = (parts or whole or recording.parts or (None,))[0]
-    return Stretch(first.url if first else "", first.youtube_id if first else None, refusal=reason)
-
-
-def of_parts(parts: Sequence[Part], recording: Recording) -> Stretch:
-    """From the start of the first part to the end of the last, if one source has them all."""
-    first, last = parts[0], parts[-1]
-    if len({part.url for part in parts}) > 1:
-        several = len({part.movement for part in parts}) > 1
-        reason = "movements_in_two_files" if several else "movement_in_several_files"
-        return Stretch(first.url, first.youtube_id, refusal=reason)
-    alone = len(parts) == 1 == sum(part.url == first.url for part in recording.parts)
-    if first.start_s is None and last.end_s is None:
-        bounds = "file" if alone else "unknown"
-    else:
-        bounds = "page"
-    return Stretch(first.url, first.youtube_id, first.start_s, last.end_s, bounds)
-
-
-def make_pair(work: Work, text: Text, recording: Recording, config: PairConfig) -> Pair:
+def make_pair(work: Work, text: Text, take: Take, config: PairConfig) -> Pair:
     """One row of the index, pending or filtered."""
     caption = clean(text.raw)
-    where = stretch(text, work, recording)
-    refusal = where.refusal or refuse(text, caption, config)
+    recording = take.recording
+    where = stretch(text.movements, work, recording)
+    refusal = take.refusal or where.refusal or refuse(text, caption, config)
+    if refusal is None and not take.chosen:
+        refusal = ALTERNATE
     names = dict(enumerate(movement_names(work), start=1))
     name = names.get(text.movements[0]) or None if text.movements else None
     credit = text.note.credit
@@ -267,7 +228,7 @@ def make_pair(work: Work, text: Text, recording: Recording, config: PairConfig) 
         num_tokens=num_tokens(caption),
         align_method=text.method,
         align_score=text.score,
-        align_flags=text.flags,
+        align_flags=tuple(sorted({*text.flags, *take.against(text.movements)})),
         composer=work.composer.name,
         title=work.title,
         opus=work.opus or opus_of(work.title),

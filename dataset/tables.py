@@ -27,6 +27,7 @@ from dataset.cells import (
 )
 from dataset.index import PAIRS_NAME, load_pairs, read_foreign, write_pairs
 from dataset.pairing import TABLE, PairConfig, Text, count_states, keep_cut, make_pair
+from dataset.recordings import Take
 from dataset.schema import Pair
 
 logger = logging.getLogger(__name__)
@@ -231,7 +232,7 @@ def make_row(
         page_sha256=digest,
     )
     text = Text(note, counts.get(names, 0), entry.text, (), 1.0, (), TABLE)
-    pair = make_pair(work, text, recording, PairConfig(min_words=0))
+    pair = make_pair(work, text, Take(recording), PairConfig(min_words=0))
     if entry.reason is None:
         return pair
     return dataclasses.replace(pair, status=State.FILTERED, filter_reason=entry.reason)

@@ -39,7 +39,7 @@ class DemoConfig:
     """The settings of every stage of the journey; the addresses are filled in by `journey`."""
 
     crawl: CrawlConfig = field(default_factory=lambda: CrawlConfig(seeds=seeds(), delay_s=0.05))
-    pair: PairConfig = field(default_factory=PairConfig)
+    pair: PairConfig = field(default_factory=lambda: PairConfig(recordings="all"))
     fetch: FetchConfig = field(
         default_factory=lambda: FetchConfig(allow_loopback=True, audio_rights="CC0 1.0")
     )

@@ -13,7 +13,7 @@ import soundfile as sf
 from numpy.typing import NDArray
 
 from crawler.errors import UserError
-from dataset.audio import AudioError, Cut, CutConfig, Span, cut, load_segment, measure, probe
+from dataset.audio import AudioError, Cut, CutConfig, Span, cut, join, load_segment, measure, probe
 from dataset.schema import ErrorClass
 
 FRAME_S = 0.025  # one codec frame
@@ -258,3 +258,22 @@ def test_a_picture_has_no_audio(tmp_path: Path) -> None:
 def test_settings_that_make_no_clip_are_refused() -> None:
     with pytest.raises(UserError, match=r"sample_rate 10 is not in 8000"):
         CutConfig(sample_rate=10)
+
+
+def test_files_of_different_forms_are_joined_without_a_gap(tmp_path: Path) -> None:
+    """Against NumPy: lossless files of one rate keep every sample, others are resampled."""
+    rng = np.random.default_rng(1)
+    pieces = [rng.integers(-9_000, 9_000, (n, 2), dtype=np.int16) for n in (8_000, 12_345)]
+    paths = [tmp_path / "a.flac", tmp_path / "b.wav"]
+    for path, piece in zip(paths, pieces, strict=True):
+        sf.write(path, piece, 16_000)
+    join(paths, tmp_path / "joined.flac", 16_000, 2)
+    samples, rate = sf.read(tmp_path / "joined.flac", dtype="int16")
+    assert rate == 16_000
+    assert np.array_equal(samples, np.concatenate(pieces))
+    sf.write(tmp_path / "mono.wav", pieces[0][:, 0], 32_000)
+    join([paths[0], tmp_path / "mono.wav"], tmp_path / "other.flac", 16_000, 2)
+    assert sf.info(tmp_path / "other.flac").frames == pytest.approx(12_000, abs=16)
+    (tmp_path / "text.wav").write_text("no audio")
+    with pytest.raises(AudioError):
+        join([paths[0], tmp_path / "text.wav"], tmp_path / "none.flac", 16_000, 2)

@@ -4,9 +4,11 @@ import dataclasses
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from crawler.ledger import State
-from dataset.bounds import Refusal, Request, chapters_in, locate, request_clip, title_number
+from dataset.bounds import Refusal, Request, locate, request_clip
 from dataset.schema import Pair
 from dataset.sources import Chapter
 
@@ -105,34 +107,90 @@ def test_chapters_are_matched_by_number_then_name_then_place(
     assert (found and (found.start_s, found.end_s)) == stretch
 
 
+FOUR = (("I. Allegro", 0.0, 9.0), ("II. Largo", 9.0, 20.0), ("III. Vivo", 20.0, 30.0))
+TWICE = [*FOUR, ("I. Allegro", 30.0, 40.0), ("II. Andante", 40.0, 50.0)]
+EIGHT = [
+    (name, 9.0 * n, 9.0 * n + 9.0)
+    for n, name in enumerate(
+        ("Allegro", "Largo", "Menuet", "Presto", "Allegro vivo", "Andante", "Menuetto", "Vivace")
+    )
+]
+SECTIONS = [
+    ("I. Adagio", 0.0, 5.0), ("Theme", 5.0, 20.0), ("II. Menuetto", 20.0, 25.0),
+    ("Trio", 25.0, 28.0), ("III. Presto", 28.0, 40.0), ("Applause", 40.0, None),
+]  # fmt: skip
+
+
 @pytest.mark.parametrize(
-    ("title", "number"),
+    ("chapters", "movements", "name", "stretch"),
     [
-        ("I. Allegro", 1), ("iv", None), ("IV", 4), ("3 - Scherzo", 3), ("Movement 2", 2),
-        ("IX: Fugue", 9), ("Vivace", None), ("Mov. III", 3), ("2nd movement", 2),
-        ("I'm happy", None), ("", None), ("12. Coda", 12),
+        (TWICE, (1,), "Allegro", None),  # of two works
+        (TWICE, (2,), "Andante", (40.0, 50.0)),
+        (TWICE, (3,), "Vivo", (20.0, 30.0)),
+        (TWICE, (2,), "Adagio", None),
+        (TWICE, (2, 3), "Largo", (9.0, 30.0)),
+        (TWICE, (2, 3), "Andante", None),
+        (TWICE[:-1], (1, 2, 3), "Allegro", None),
+        ([("I. Allegro vivo", 0.0, 9.0), ("II. Largo", 9.0, 20.0), *TWICE[3:]], (1,), "Allegro",
+         None),
+        ([("I. Allegro vivo", 0.0, 9.0), ("II. Largo", 9.0, 20.0), *TWICE[3:]], (1,),
+         "Allegro vivo", (0.0, 9.0)),  # two words agree
+        ([*FOUR, ("Coda", 30.0, 35.0), *TWICE[3:]], (3,), "Vivo", (20.0, 35.0)),
+        ([("Adagio", 0.0, 3.0), ("Allegro", 3.0, 9.0), ("Largo", 9.0, 20.0)], (1,),
+         "Adagio – Allegro", (0.0, 9.0)),  # two chapters have the movement's words
+        ([("Adagio", 0.0, 3.0), ("Largo", 9.0, 20.0)], (1,), "Adagio – Allegro", (0.0, 3.0)),
+        (EIGHT, (1,), "Allegro", None),  # more chapters than a work has movements
+        (EIGHT, (3,), "Menuetto", None),
+        (EIGHT, (2,), "Andante", (45.0, 54.0)),
+        ([("III. Menuetto", 0.0, 9.0), ("III. Trio", 9.0, 15.0), ("IV. Vivo", 15.0, None)], (3,),
+         "Menuetto", (0.0, 15.0)),
+        (SECTIONS, (1,), "Adagio. Allegro", (0.0, 20.0)),  # a chapter without a number goes on
+        (SECTIONS, (2,), "Menuetto", (20.0, 28.0)),
+        (SECTIONS, (3,), "Presto", (28.0, 40.0)),  # applause does not
+        (SECTIONS, (1, 2, 3), "Adagio. Allegro", (0.0, 40.0)),
+        (FOUR, (), "Allegro", None),
+        (FOUR, (2,), "Langsam", (9.0, 20.0)),  # another language, no other chapter has the name
+        (FOUR, (2,), "Vivo", None),  # number and name speak for different chapters
+        (FOUR, (3,), "Finale. Vivo", (20.0, 30.0)),
+        ([FOUR[0], FOUR[2]], (1,), "Allegro", None),  # where it ends is not told
+        ([FOUR[0], FOUR[2]], (1, 3), "Allegro", None),
+        ([FOUR[0], FOUR[2]], (3,), "Vivo", (20.0, 30.0)),
+        ([FOUR[1], FOUR[2]], (2,), "Largo", (9.0, 20.0)),
+        ([FOUR[1], FOUR[2]], (1,), "Allegro", None),
+        ([("Intro", 0.0, 2.0), ("Allegro", 2.0, 9.0), ("Largo", 9.0, 20.0),
+          ("Allegro", 20.0, 30.0)],
+         (3,), "Allegro", (20.0, 30.0)),  # an intro does not count as a place
+        ([("Trio Op. 1: Allegro", 0.0, 9.0), ("Trio Op. 2: Allegro", 9.0, None)], (1,), "Allegro",
+         None),
+        ([("A Trio, Op. 1 - I. Allegro", 0.0, 9.0), ("A Trio, Op. 1 - II. Vivo", 9.0, None)], (2,),
+         "Vivo", (9.0, None)),
+        ([("I. Allegro", 9.0, 9.0), ("II. Vivo", 9.0, 8.0)], (2,), "Vivo", None),
     ],
 )  # fmt: skip
-def test_the_number_of_a_title(title: str, number: int | None) -> None:
-    assert title_number(title) == number
+def test_a_wrong_movement_is_worse_than_none(
+    chapters: list[tuple[str, float, float | None]],
+    movements: tuple[int, ...],
+    name: str,
+    stretch: tuple[float, float | None] | None,
+) -> None:
+    found = locate([Chapter(*one) for one in chapters], movements, name)
+    assert (found and (found.start_s, found.end_s)) == stretch
 
 
-def test_a_list_of_times_in_prose_becomes_chapters() -> None:
-    text = (
-        "A quartet in four movements, live at 8:30.\n\n"
-        "00:00 I. Allegro\n[6:12] II. Andante\nIII. Menuetto (12:40)\n1:02:03 - IV. Presto\nThanks"
-    )
-    lines = text.split("\n\n")[1]
-    assert chapters_in(lines) == (
-        Chapter("I. Allegro", 0.0, 372.0),
-        Chapter("II. Andante", 372.0, 760.0),
-        Chapter("III. Menuetto", 760.0, 3723.0),
-        Chapter("IV. Presto", 3723.0, None),
-    )
-    assert chapters_in(text) == ()  # 8:30 comes before 0:00: no list that can be trusted
-    assert chapters_in("3:00 a\n2:00 b") == ()
-    assert chapters_in("It starts at 3:00.") == ()
-    assert chapters_in("") == ()
+TITLES = st.one_of(
+    st.text(max_size=9), st.sampled_from([one[0] for one in (*TWICE, *SECTIONS)]), st.just("II")
+)
+CHAPTERS = st.lists(
+    st.builds(Chapter, TITLES, st.floats(0, 99), st.one_of(st.none(), st.floats(0, 99))), max_size=9
+)
+
+
+@given(CHAPTERS, st.lists(st.integers(1, 5), max_size=3), TITLES)
+def test_any_chapters_give_no_negative_length(
+    chapters: list[Chapter], movements: list[int], name: str
+) -> None:
+    found = locate(chapters, sorted(set(movements)), name)
+    assert found is None or found.end_s is None or found.start_s < found.end_s
 
 
 def test_unknown_bounds_come_from_chapters_before_the_description() -> None:

@@ -32,6 +32,7 @@ CONFIG = FetchConfig(
 )
 NAMES = ("Allegro", "Presto")
 TEXT = "The first movement is bold and long. The finale is quick and short."
+PIECES = "pieceOfIt01", "pieceOfIt02"
 OFFSETS, FIRST, SECOND, WHOLE = "-offsets001", "_perfile001", "_perfile002", "wholework_1"
 
 
@@ -84,7 +85,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     listed = "0:00 I. Allegro\n0:03 II. Presto"
     content = {
         OFFSETS: ((1, 2), ""), WHOLE: ((1, 2), listed),
-        FIRST: ((1,), ""), SECOND: ((2,), ""),
+        FIRST: ((1,), ""), SECOND: ((2,), ""), PIECES[0]: ((1,), ""), PIECES[1]: ((2,), ""),
     }  # fmt: skip
     media = {}
     for video, (movements, description) in content.items():
@@ -106,7 +107,7 @@ def replica(corpus: Path) -> Iterator[Replica]:
 
 def paired(folder: Path, replica: Replica) -> Path:
     write_works(folder / "works.jsonl", works(replica.address))
-    pair(folder, PairConfig())
+    pair(folder, PairConfig(recordings="all"))
     return folder
 
 
@@ -158,7 +159,7 @@ def test_a_second_run_does_nothing(data: Path, replica: Replica) -> None:
     assert (again.work_done, again.incomplete, again.counts) == (0, False, {"ok": 12})
     assert len(replica.requests) == asked
     assert (data / "pairs.parquet").read_bytes() == before
-    pair(data, PairConfig())
+    pair(data, PairConfig(recordings="all"))
     assert (data / "pairs.parquet").read_bytes() == before, "pair keeps what was cut"
 
 
@@ -300,7 +301,7 @@ def test_bounds_that_cannot_be_cut_are_told(
     tmp_path: Path, replica: Replica, change: dict[str, float], state: str
 ) -> None:
     write_works(tmp_path / "works.jsonl", changed(works(replica.address), OFFSETS, **change))
-    pair(tmp_path, PairConfig())
+    pair(tmp_path, PairConfig(recordings="all"))
     assert fetch(tmp_path, CONFIG).counts == {state: 4, "ok": 8}
     assert fetch(tmp_path, CONFIG).work_done == 0
 
@@ -427,7 +428,7 @@ def test_no_index_and_wrong_settings_are_told(tmp_path: Path) -> None:
 
 def test_an_empty_index_is_done_at_once(tmp_path: Path) -> None:
     write_works(tmp_path / "works.jsonl", [])
-    pair(tmp_path, PairConfig())
+    pair(tmp_path, PairConfig(recordings="all"))
     summary: Summary = fetch(tmp_path, CONFIG)
     assert (summary.total, summary.work_done, summary.incomplete) == (0, 0, False)
 
@@ -442,14 +443,14 @@ def test_only_free_text_with_free_audio_may_be_passed_on(
     notes = (Note(source="Ours", text=TEXT, credit=text),)
     one = [dataclasses.replace(work, notes=notes) for work in works(replica.address)]
     write_works(tmp_path / "works.jsonl", one)
-    pair(tmp_path, PairConfig())
+    pair(tmp_path, PairConfig(recordings="all"))
     fetch(tmp_path, dataclasses.replace(CONFIG, audio_rights=audio))
     found = [row for row in rows(tmp_path) if row.status == "ok"]
     assert {(row.audio_rights, row.redistributable) for row in found} == {
         (audio or "unknown", free)
     }
     assert fetch(tmp_path, CONFIG).work_done == 0  # what was known when it was fetched stays
-    assert pair(tmp_path, PairConfig()).work_done == 0
+    assert pair(tmp_path, PairConfig(recordings="all")).work_done == 0
 
 
 def test_what_was_refused_is_fetched_once_it_is_allowed(data: Path) -> None:
@@ -459,3 +460,59 @@ def test_what_was_refused_is_fetched_once_it_is_allowed(data: Path) -> None:
     assert not first.incomplete
     assert fetch(data, closed).work_done == 0
     assert set(fetch(data, CONFIG).counts) == {"ok"}
+
+
+def in_pieces(address: str, videos: tuple[str, ...] = PIECES) -> list[Work]:
+    """A work whose first movement lies in two files; the second sounds higher."""
+    parts = [
+        dataclasses.replace(part(address, 1, video, None, None), name=f"Allegro (part {n} of 2)")
+        for n, video in enumerate(videos, start=1)
+    ]
+    whole = Recording(recording_id=parts[0].video_id, parts=tuple(reversed(parts)))
+    return [dataclasses.replace(works(address)[0], recordings=(whole,))]
+
+
+def paired_pieces(folder: Path, works: list[Work]) -> Path:
+    write_works(folder / "works.jsonl", works)
+    pair(folder, PairConfig())
+    return folder
+
+
+def test_a_movement_in_two_files_is_joined_in_the_order_of_its_parts(
+    tmp_path: Path, replica: Replica
+) -> None:
+    data = paired_pieces(tmp_path, in_pieces(replica.address))
+    summary = fetch(data, CONFIG)
+    assert summary.counts == {"filtered: movement_not_recorded": 2, "ok": 2}
+    assert (summary.details["fetched"], summary.details["cut"]) == (1, 1)
+    assert replica.served("/media") == 2
+    [clip] = (data / "clips").rglob("*.flac")
+    samples, rate = sf.read(clip)
+    assert len(samples) / rate == pytest.approx(4.0, abs=0.05)
+    halves = np.array_split(samples, 2)
+    found = [float(np.argmax(np.abs(np.fft.rfft(half))) * rate / len(half)) for half in halves]
+    assert found == pytest.approx([tone_hz(1), tone_hz(2)], abs=2)
+    assert not leftovers(data)
+    assert len(list((data / "sources").iterdir())) == 1
+    asked = len(replica.requests)
+    assert fetch(data, CONFIG).work_done == 0
+    assert pair(data, PairConfig()).work_done == 0
+    assert len(replica.requests) == asked
+
+
+def test_a_movement_lacks_its_clip_when_one_of_its_files_is_gone(
+    tmp_path: Path, replica: Replica
+) -> None:
+    data = paired_pieces(tmp_path, in_pieces(replica.address, (PIECES[0], "notThere001")))
+    assert fetch(data, CONFIG).counts == {"failed: gone": 2, "filtered: movement_not_recorded": 2}
+    assert not leftovers(data)
+
+
+def test_kills_while_pieces_are_joined_lose_nothing(tmp_path: Path, replica: Replica) -> None:
+    data = paired_pieces(tmp_path, in_pieces(replica.address))
+    at = 1
+    while killed_run(data, at):
+        at += 1
+    assert at > 1
+    assert fetch(data, CONFIG).counts["ok"] == 2
+    assert not leftovers(data)

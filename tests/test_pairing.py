@@ -20,6 +20,7 @@ from dataset.pairing import (
 )
 from dataset.schema import Pair
 
+ALL = PairConfig(recordings="all")
 TEXT = (
     "The first movement begins in unison. The slow movement is a song for the viola. "
     "The Menuetto is rough, and the finale, a Presto, follows without a break."
@@ -71,7 +72,7 @@ def work(*recordings: Recording, text: str = TEXT, credit: str | None = None) ->
 
 
 def rows(*recordings: Recording) -> list[Pair]:
-    return pair_work(work(*recordings), PairConfig())
+    return pair_work(work(*recordings), ALL)
 
 
 def test_every_text_meets_every_recording_once() -> None:
@@ -102,7 +103,7 @@ def test_a_whole_work_has_unknown_bounds_until_it_is_fetched() -> None:
         work(WHOLE, text="The only movement is an Allegro."),
         movements=(Movement(number=1, name="Allegro"),),
     )
-    assert [row.bounds_source for row in pair_work(alone, PairConfig())] == ["file"]
+    assert [row.bounds_source for row in pair_work(alone, ALL)] == ["file"]
 
 
 def test_one_file_for_several_parts_without_times_has_unknown_bounds() -> None:
@@ -139,9 +140,9 @@ def test_facts_of_a_row() -> None:
     assert row.opus == "Op. 8, No. 3"
     assert row.caption == row.caption_raw == "The slow movement is a song for the viola."
     assert (row.text_rights, row.redistributable) == ("unknown", False)
-    ours = pair_work(work(FILES, credit="© The authors. CC0 1.0."), PairConfig())[0]
+    ours = pair_work(work(FILES, credit="© The authors. CC0 1.0."), ALL)[0]
     assert (ours.text_rights, ours.redistributable) == ("© The authors. CC0 1.0.", True)
-    theirs = pair_work(work(FILES, credit="© Edition X. All rights reserved."), PairConfig())[0]
+    theirs = pair_work(work(FILES, credit="© Edition X. All rights reserved."), ALL)[0]
     assert not theirs.redistributable
 
 
@@ -152,12 +153,12 @@ def test_years() -> None:
 
 def test_two_notes_of_one_source_keep_their_identities_apart() -> None:
     twice = dataclasses.replace(work(FILES), notes=work().notes * 2)
-    found = pair_work(twice, PairConfig())
+    found = pair_work(twice, ALL)
     assert len({row.pair_id for row in found}) == len(found) == 6
 
 
 def test_thresholds_filter_and_say_why() -> None:
-    unsure = pair_work(work(FILES), PairConfig(min_align_score=1.0))
+    unsure = pair_work(work(FILES), PairConfig(min_align_score=1.0, recordings="all"))
     assert unsure[0].filter_reason == "unsure_movement"
     short = pair_work(work(FILES, text="The finale: Presto."), PairConfig(min_words=10))
     assert short[0].filter_reason == "short_text"
@@ -165,20 +166,52 @@ def test_thresholds_filter_and_say_why() -> None:
         PairConfig(min_align_score=2)
 
 
+def test_an_unknown_policy_is_told_with_those_that_are_known() -> None:
+    with pytest.raises(UserError, match=r"pair.recordings 'best' is none of first_complete, .*all"):
+        PairConfig(recordings="best")
+
+
+def test_one_recording_is_taken_and_the_others_wait_as_alternates() -> None:
+    found = pair_work(work(WHOLE, FILES, OFFSETS), PairConfig(recordings="first_bounded"))
+    reasons = [(row.status, row.filter_reason) for row in found[:3]]
+    assert reasons == [("filtered", "alternate"), ("pending", None), ("filtered", "alternate")]
+    assert [row.pair_id for row in found] == [row.pair_id for row in rows(WHOLE, FILES, OFFSETS)]
+    # What an alternate could not give either has that for a reason.
+    both = [row.filter_reason for row in pair_work(work(OFFSETS, FILES), PairConfig())[4:]]
+    assert both == [None, "movements_in_two_files"]
+
+
+def test_flags_of_the_recording_join_those_of_the_text(tmp_path: Path) -> None:
+    long = dataclasses.replace(FILES.parts[1], duration_s=1_500.0)
+    other = dataclasses.replace(work(FILES), work_id="B")
+    one = work(recording(FILES.parts[0], long, *FILES.parts[2:]))
+    write_works(tmp_path / "works.jsonl", [one, other])
+    pair(tmp_path, PairConfig())
+    flags = {row.movements: row.align_flags for row in load_pairs(tmp_path / "pairs.parquet")
+             if row.work_id == one.work_id}  # fmt: skip
+    assert flags[2,] == ("long_movement", "shared_video")
+    assert flags[3, 4] == ("shared_video", "two_movements")
+
+
+def test_rows_of_one_label_are_refused_for_that() -> None:
+    parts = [dataclasses.replace(part(1, f"sameLabel{n:02}"), name="Modéré") for n in range(4)]
+    assert {row.filter_reason for row in rows(recording(*parts))} == {"same_label"}
+
+
 def test_the_stage_counts_every_row_and_does_its_work_once(tmp_path: Path) -> None:
     write_works(tmp_path / "works.jsonl", [work(FILES, OFFSETS)])
-    summary = pair(tmp_path, PairConfig())
+    summary = pair(tmp_path, ALL)
     assert summary.counts == {"filtered: movements_in_two_files": 1, "pending": 5}
     assert (summary.total, summary.work_done) == (6, 6)
     before = (tmp_path / "pairs.parquet").read_bytes()
-    again = pair(tmp_path, PairConfig())
+    again = pair(tmp_path, ALL)
     assert (again.work_done, again.counts) == (0, summary.counts)
     assert (tmp_path / "pairs.parquet").read_bytes() == before
 
 
 def test_a_clip_stays_with_its_pair_while_it_is_asked_for_alike(tmp_path: Path) -> None:
     write_works(tmp_path / "works.jsonl", [work(OFFSETS, WHOLE)])
-    pair(tmp_path, PairConfig())
+    pair(tmp_path, ALL)
     index = tmp_path / "pairs.parquet"
     cut = {"status": "ok", "stage": "cut", "clip_id": "c", "sha256": "s", "num_samples": 9}
     kept = [dataclasses.replace(row, **cut) for row in load_pairs(index)]
@@ -189,20 +222,20 @@ def test_a_clip_stays_with_its_pair_while_it_is_asked_for_alike(tmp_path: Path) 
         for row in kept
     ]
     write_pairs(index, kept)
-    pair(tmp_path, PairConfig())
+    pair(tmp_path, ALL)
     assert load_pairs(index) == sorted(kept, key=lambda row: row.pair_id)
 
     moved = dataclasses.replace(OFFSETS.parts[0], end_s=30.0)
     changed = dataclasses.replace(OFFSETS, parts=(moved, *OFFSETS.parts[1:]))
     write_works(tmp_path / "works.jsonl", [work(changed, WHOLE)])
-    pair(tmp_path, PairConfig())
+    pair(tmp_path, ALL)
     states = {row.movements: row.status for row in load_pairs(index) if row.start_s != 1.0}
     assert states == {(1,): "pending", (2,): "ok", (3, 4): "ok"}
 
 
 def test_no_works_is_told(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="run `earscribe crawl`"):
-        pair(tmp_path, PairConfig())
+        pair(tmp_path, ALL)
 
 
 @pytest.mark.parametrize(
