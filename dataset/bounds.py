@@ -94,8 +94,11 @@ def bounds(pair: Pair, source: Mapping[str, Any]) -> tuple[float | None, float |
 def locate(chapters: Sequence[Chapter], movements: Sequence[int], name: str) -> Chapter | None:
     """The stretch of chapters that is `movements`, the first of which has this name.
 
-    None when no chapter fits, or when the chapters end before the last movement.
+    None when no chapter fits, when the chapters end before the last movement, or for no movement
+    (a whole work).
     """
+    if not movements:
+        return None
     fits = [fit(chapter, place, movements[0], name) for place, chapter in enumerate(chapters, 1)]
     if not fits or max(fits) < FITS:
         return None

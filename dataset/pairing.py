@@ -4,8 +4,8 @@ import dataclasses
 import logging
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from crawler.errors import UserError
@@ -14,6 +14,7 @@ from crawler.ledger import Ledger, State
 from crawler.summary import Progress, Summary, silent
 from dataset.captions import Reading, clean, num_tokens, num_words, read_note, tempo_class
 from dataset.index import PAIRS_NAME, load_pairs, write_pairs
+from dataset.overrides import OVERRIDES_NAME, Correction, Overrides, read_overrides
 from dataset.schema import Level, Pair, pair_id
 
 logger = logging.getLogger(__name__)
@@ -21,6 +22,9 @@ logger = logging.getLogger(__name__)
 WORKS_NAME = "works.jsonl"
 ALIGN_METHOD = "order-and-names-1"
 GIVEN = "given"  # the note came with its movements
+OVERRIDE = "override"  # a person gave the movements, or the bounds of a clip
+OVERRIDDEN = "overridden"  # flag of a row that a person corrected
+DROPPED = "dropped_by_hand"
 TABLE = "table"  # the row came from a person's table and is not of a work
 CUT_COLUMNS = (  # what `fetch` writes into a row, kept over a second `pair`
     *("clip_id", "start_s", "end_s", "bounds_source", "actual_start_s", "actual_end_s", "audio"),
@@ -36,6 +40,8 @@ FREE = re.compile(
     re.IGNORECASE,
 )
 RESTRICTED = re.compile(r"\bN[CD]\b|\bnon-?commercial|\bno-?deriv|\bnot\b", re.IGNORECASE)
+OF_PROSE = ("fragment", "no_number", "same_sent_id", "sound_bite")  # flags of no alignment
+NO_OVERRIDES = Overrides()
 PLAYERS = re.compile(r"\b(\d+|two|three|four|five|six) (?=\w)")
 COUNTS = {"two": 2, "three": 3, "four": 4, "five": 5, "six": 6}
 
@@ -65,6 +71,7 @@ class Text:
     score: float  # of its least sure sentence
     flags: tuple[str, ...]
     method: str = ALIGN_METHOD
+    by_hand: Mapping[str, Correction] = field(default_factory=dict)  # recording_id -> what is said
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,26 +89,30 @@ class Stretch:
 def pair(data: Path, config: PairConfig, progress: Progress = silent) -> Summary:
     """Write pairs.parquet from works.jsonl; clips that were cut before keep their columns.
 
-    Rows that were imported from a table stay. Raises UserError when there are no works.
+    Rows that were imported from a table stay. A person's corrections in overrides.csv are read
+    anew each time. Raises UserError when there are no works or a correction is malformed.
     """
     with Ledger(data):
+        overrides = read_overrides(data / OVERRIDES_NAME)
         works = read_works(data / WORKS_NAME)
         index = data / PAIRS_NAME
         old = {known.pair_id: known for known in load_pairs(index)} if index.is_file() else {}
         pairs = [known for known in old.values() if known.align_method == TABLE]
         for done, work in enumerate(works, 1):
-            pairs += [keep_cut(new, old.get(new.pair_id)) for new in pair_work(work, config)]
+            made = pair_work(work, config, overrides)
+            pairs += [keep_cut(new, old.get(new.pair_id)) for new in made]
             progress(done, len(works))
         new = {row.pair_id: row for row in pairs}
         assert len(new) == len(pairs), "two pairs have one identity"
         if new != old or not index.is_file():
             write_pairs(index, pairs)
+    warn_of_idle(overrides)
     return Summary(
         stage="pair",
         total=len(pairs),
         counts=count_states(pairs),
         artifact=index,
-        details=figures(works, pairs),
+        details=figures(works, pairs) | figures_of(overrides),
         work_done=sum(old.get(row.pair_id) != row for row in pairs) + len(old.keys() - new.keys()),
     )
 
@@ -116,6 +127,22 @@ def figures(works: Sequence[Work], pairs: Sequence[Pair]) -> dict[str, int]:
         "works_without_pair": len({work.work_id for work in works} - {p.work_id for p in pairs}),
         "texts": len(texts),
     }
+
+
+def figures_of(overrides: Overrides) -> dict[str, int]:
+    """How many corrections found a text and how many none; nothing when there are none."""
+    idle = len(overrides.idle())
+    if not overrides.all:
+        return {}
+    return {"overrides": len(overrides.all) - idle, "overrides without effect": idle}
+
+
+def warn_of_idle(overrides: Overrides) -> None:
+    """Name the corrections that found no text, in one line."""
+    idle = overrides.idle()
+    if idle:
+        named = ", ".join(f"{one.line} ({one.target})" for one in idle)
+        logger.warning("%s: nothing is what these lines name: %s", OVERRIDES_NAME, named)
 
 
 def count_states(pairs: Iterable[Pair]) -> dict[str, int]:
@@ -137,6 +164,8 @@ def keep_cut(new: Pair, old: Pair | None) -> Pair:
     if not (same_source and (same_bounds or resolved)):
         return new
     kept = dataclasses.replace(new, **{name: getattr(old, name) for name in CUT_COLUMNS})
+    if not resolved:  # equal bounds may be from elsewhere now
+        kept = dataclasses.replace(kept, bounds_source=new.bounds_source)
     return dataclasses.replace(kept, redistributable=may_be_passed_on(kept))
 
 
@@ -150,13 +179,44 @@ def is_free(rights: str) -> bool:
     return FREE.search(rights) is not None and RESTRICTED.search(rights) is None
 
 
-def pair_work(work: Work, config: PairConfig) -> list[Pair]:
-    """Every text of a work x every recording of it."""
+def pair_work(work: Work, config: PairConfig, overrides: Overrides = NO_OVERRIDES) -> list[Pair]:
+    """Every text of a work x every recording of it, as a person has corrected them."""
     return [
         make_pair(work, text, recording, config)
-        for text in work_texts(work)
+        for text in (correct(text, work, overrides) for text in work_texts(work))
         for recording in work.recordings
     ]
+
+
+def correct(text: Text, work: Work, overrides: Overrides) -> Text:
+    """A text with what a person says of it: its movements, and the rest a recording."""
+    if not overrides.all:
+        return text
+    keys = [recording.recording_id for recording in work.recordings]
+
+    def ids(movements: tuple[int, ...]) -> list[str]:
+        note, index = text.note.source, text.index
+        return [pair_id(work.work_id, movements, note, index, key) for key in keys]
+
+    past = overrides.movements(work.work_id, text.movements, ids)
+    refuse_beyond(work, past[1:])
+    every = [ids(movements) for movements in past]  # a list a reading, an id a recording
+    flat = [key for listed in every for key in listed]
+    said = {
+        key: overrides.correction(work.work_id, past[-1], [one[place] for one in every], flat)
+        for place, key in enumerate(keys)
+    }
+    told = {key: correction for key, correction in said.items() if correction.lines}
+    if len(past) == 1:
+        return dataclasses.replace(text, by_hand=told)
+    return dataclasses.replace(
+        text,
+        movements=past[-1],
+        score=1.0,
+        flags=tuple(flag for flag in text.flags if flag in OF_PROSE),
+        method=OVERRIDE,
+        by_hand=told,
+    )
 
 
 def work_texts(work: Work) -> list[Text]:
@@ -245,11 +305,47 @@ def of_parts(parts: Sequence[Part], recording: Recording) -> Stretch:
     return Stretch(first.url, first.youtube_id, first.start_s, last.end_s, bounds)
 
 
+def refuse_beyond(work: Work, given: Iterable[tuple[int, ...]]) -> None:
+    """UserError for a movement by hand that the work has not."""
+    last = len(movement_names(work))
+    beyond = [movements[-1] for movements in given if movements and movements[-1] > last]
+    if last and beyond:
+        raise UserError(
+            f"{OVERRIDES_NAME} gives a text of {work.work_id} movement {beyond[0]}: the work has "
+            f"movements 1 to {last}"
+        )
+
+
+def moved(where: Stretch, said: Correction, whole: bool) -> Stretch:
+    """A stretch with the video and the bounds that a person gave.
+
+    The page's bounds are those of its own video: those in another are looked for when it is
+    fetched, unless the music is the whole of it. UserError when a stretch ends before it begins.
+    """
+    if said.video is not None:
+        found = "file" if whole else "unknown"
+        where = Stretch(said.video.url, said.video.youtube_id, bounds_source=found)
+    if not said.bounds:
+        return where
+    start_s = said.bounds.get("start_s", where.start_s)
+    end_s = said.bounds.get("end_s", where.end_s)
+    if end_s is not None and end_s <= (start_s or 0.0):
+        lines = ", ".join(map(str, said.lines))
+        raise UserError(
+            f"{OVERRIDES_NAME} line {lines}: from {start_s or 0.0:g} s to {end_s:g} s is no "
+            "stretch: give a start_s below end_s"
+        )
+    return dataclasses.replace(where, start_s=start_s, end_s=end_s, bounds_source=OVERRIDE)
+
+
 def make_pair(work: Work, text: Text, recording: Recording, config: PairConfig) -> Pair:
     """One row of the index, pending or filtered."""
-    caption = clean(text.raw)
-    where = stretch(text, work, recording)
-    refusal = where.refusal or refuse(text, caption, config)
+    said = text.by_hand.get(recording.recording_id, Correction())
+    caption = said.caption or clean(text.raw)
+    alone = not text.movements or len(work.movements) == 1
+    where = moved(stretch(text, work, recording), said, whole=alone)
+    refusal = DROPPED if said.dropped else where.refusal or refuse(text, caption, config)
+    corrected = said.lines or text.method == OVERRIDE
     names = dict(enumerate(movement_names(work), start=1))
     name = names.get(text.movements[0]) or None if text.movements else None
     credit = text.note.credit
@@ -269,7 +365,7 @@ def make_pair(work: Work, text: Text, recording: Recording, config: PairConfig) 
         num_tokens=num_tokens(caption),
         align_method=text.method,
         align_score=text.score,
-        align_flags=text.flags,
+        align_flags=tuple(sorted({*text.flags, OVERRIDDEN})) if corrected else text.flags,
         composer=work.composer.name,
         title=work.title,
         opus=work.opus or opus_of(work.title),

@@ -19,10 +19,10 @@ crawler.pipelines crawler.reader crawler.holdings crawler.artifacts crawler.acco
 crawler.connection crawler.settings
 crawler.spiders.earsense crawler.crawl crawler.probe
 crawler.records crawler.studyfiles crawler.anomalies crawler.released
-dataset.schema dataset.filters dataset.index dataset.captions dataset.pairing dataset.cells
-dataset.tables
-dataset.sources dataset.audio dataset.bounds dataset.fetch dataset.splits dataset.ids
-dataset.validate dataset.plots
+dataset.schema dataset.filters dataset.index dataset.captions dataset.cells dataset.overrides
+dataset.pairing dataset.explain dataset.tables
+dataset.sources dataset.audio dataset.bounds dataset.fetch dataset.closeup dataset.splits
+dataset.ids dataset.validate dataset.plots
 dataset.report dataset.export
 model.config model.torchaudio_import model.features model.tokenizer model.similarity
 model.network model.losses model.momentum model.examples model.objective model.runs
