@@ -17,7 +17,7 @@ from typing import Annotated, Any
 
 import typer
 
-from crawler.console import progress_bar, show_rows
+from crawler.console import progress_bar, say, show_rows
 from crawler.console import show as show_summary
 from crawler.errors import UserError
 from crawler.options import layered, misspelt, read_toml, refuse_unknown_sections, variables
@@ -214,23 +214,24 @@ def explain_work(common: Common, asked: str) -> None:
 
 def review_texts(common: Common, number: int) -> None:
     """Print the least sure texts of the index and how to correct them; writes nothing."""
-    from dataset.explain import least_sure, override_lines
+    from dataset.explain import least_sure
     from dataset.index import PAIRS_NAME, load_pairs
-    from dataset.overrides import OVERRIDES_NAME
+    from dataset.overrides import HEADER, OVERRIDES_NAME
 
     if number < 1:
         raise UserError(f"--review {number} shows nothing: give 1 or more")
     rows = least_sure(load_pairs(common.data / PAIRS_NAME), number)
-    lines = override_lines(rows)
     if common.as_json:
-        typer.echo(json.dumps({"texts": rows, "overrides": lines}))
+        typer.echo(json.dumps({"texts": rows}))
     elif not rows:
         typer.echo("no text of the index has a movement to doubt")
     else:
+        lines = [row.pop("override") for row in rows]
         show_rows("the least sure texts", rows, wrap=True)
-        typer.echo(
-            f"Lines for {common.data / OVERRIDES_NAME}: as they stand they confirm the movements; "
-            "put other numbers in, or none for the whole work:\n"
+        say(
+            f"Lines for {common.data / OVERRIDES_NAME}, below its header {','.join(HEADER)}: as "
+            "they stand they confirm the movements; other numbers, or none for the whole work, "
+            "correct them."
         )
         typer.echo("\n".join(lines))
 

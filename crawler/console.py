@@ -61,6 +61,13 @@ def show_rows(title: str, rows: list[dict[str, Any]], *, wrap: bool = False) -> 
     console.print(table, markup=False)
 
 
+def say(text: str) -> None:
+    """Print a sentence, broken between words where the terminal is narrow."""
+    from rich.console import Console
+
+    typer.echo(wrapped(text, Console().width))
+
+
 def wrapped(line: str, columns: int) -> str:
     """A line broken between words, what follows set in; a longer word, such as an id, is whole."""
     return textwrap.fill(
@@ -79,6 +86,9 @@ def shown(value: Any) -> str:
     """A figure for people."""
     if isinstance(value, float):
         return f"{value:.4g}"
+    if isinstance(value, list | tuple):
+        numbers = all(isinstance(item, int | float) for item in value)
+        return (" " if numbers else "; ").join(map(shown, value))
     return "" if value is None else str(value)
 
 

@@ -53,7 +53,7 @@ def told(value: Any) -> str:
         case None:
             return ""
         case list():
-            return ", ".join(map(told, value))
+            return "; ".join(map(told, value))
         case dict():
             return json.dumps(value, ensure_ascii=False)
         case str():

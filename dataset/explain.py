@@ -2,14 +2,14 @@
 
 import difflib
 import heapq
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from crawler.errors import UserError
 from crawler.items import Note, Work
-from dataset.captions import clean, read_note, tempo_class
-from dataset.overrides import HEADER, NONE, work_key
+from dataset.captions import Reading, clean, read_note, tempo_class
+from dataset.overrides import NONE, work_key
 from dataset.pairing import DROPPED, TABLE, movement_names
 from dataset.schema import Pair
 
@@ -68,37 +68,21 @@ def explain(work: Work) -> Explanation:
 
 def note_rows(note: Note, names: Sequence[str]) -> list[Row]:
     """A row a sentence; a note that came with its movements is one row."""
-    if note.movements is not None:
-        given = spoken(note.movements)
-        return [sentence_row(given, 1.0, note.flags, note.text, ("given with the note",))]
+    if note.movements is None:
+        readings = read_note(note.text, names)
+    else:
+        told = ("given with the note",)
+        readings = [Reading(note.text, note.movements, 1.0, note.flags, True, told)]
     return [
-        sentence_row(
-            "" if not reading.movements else spoken(reading.movements),
-            reading.score,
-            reading.flags,
-            reading.sentence,
-            reading.evidence,
-        )
-        for reading in read_note(note.text, names)
+        {
+            "movements": list(reading.movements),
+            "score": round(reading.score, 2),
+            "sentence": clean(reading.sentence),
+            "flags": list(reading.flags),
+            "evidence": list(reading.evidence),
+        }
+        for reading in readings
     ]
-
-
-def sentence_row(
-    movement: str, score: float, flags: Iterable[str], sentence: str, evidence: Iterable[str]
-) -> Row:
-    """One sentence; movement "" = a remark on no movement."""
-    return {
-        "movement": movement or "-",
-        "score": f"{score:.2f}",
-        "sentence": clean(sentence),
-        "flags": ", ".join(flags),
-        "evidence": "; ".join(evidence),
-    }
-
-
-def spoken(movements: Sequence[int]) -> str:
-    """Movements as overrides.csv has them: "3 4", or "none" for the whole work."""
-    return " ".join(map(str, movements)) or NONE
 
 
 # ---------------------------------------------------------------- the least sure texts
@@ -128,15 +112,16 @@ def review_row(pair: Pair) -> Row:
     return {
         "pair_id": pair.pair_id,
         "work": pair.work_id,
-        "movements": spoken(pair.movements),
-        "name": pair.movement_name or "",
-        "score": f"{pair.align_score:.2f}",
-        "flags": ", ".join(pair.align_flags),
+        "movements": list(pair.movements),
+        "name": pair.movement_name,
+        "score": round(pair.align_score, 2),
+        "flags": list(pair.align_flags),
         "text": " ".join(words[:FIRST_WORDS]) + (" ..." if len(words) > FIRST_WORDS else ""),
+        "override": confirmation(pair),
     }
 
 
-def override_lines(rows: Iterable[Mapping[str, Any]]) -> list[str]:
-    """The header of overrides.csv and a line a row of `least_sure`, which confirms it as it is."""
-    head = ",".join(HEADER)
-    return [head, *(f"{row['pair_id']},,movements,{row['movements']},read again" for row in rows)]
+def confirmation(pair: Pair) -> str:
+    """The line of overrides.csv that confirms a text's movements; other numbers correct them."""
+    value = " ".join(map(str, pair.movements)) or NONE
+    return f"{pair.pair_id},,movements,{value},read again"
