@@ -209,7 +209,7 @@ def explain_work(common: Common, asked: str) -> None:
     if found.movements:
         show_rows("movements", list(found.movements), wrap=True)
     else:
-        typer.echo("no movements are known of it, so no sentence gets one")
+        say("no movements are known of it, so no sentence gets one")
 
 
 def review_texts(common: Common, number: int) -> None:
@@ -611,7 +611,7 @@ def show(
     if seen.history:
         show_rows("history", list(seen.history), wrap=True)
     else:
-        typer.echo("history: nothing has been tried for it yet")
+        say("history: nothing has been tried for it yet")
     there = "" if seen.is_there else " (not there)"
     typer.echo(f"clip: {seen.clip}{there}" if seen.clip else "clip: none yet")
 

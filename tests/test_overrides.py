@@ -303,6 +303,14 @@ def test_what_the_work_cannot_have_is_told(tmp_path: Path) -> None:
         paired(tmp_path, f"{SLUG},1,start_s,50,x\n")
 
 
+def test_the_example_of_the_documents_can_be_read(tmp_path: Path) -> None:
+    page = (Path(__file__).parent.parent / "data" / "README.md").read_text(encoding="utf-8")
+    _, example, _ = page.split("## overrides.csv")[1].split("\n\n", 3)[1:]
+    path = tmp_path / "overrides.csv"
+    path.write_text("\n".join(line.strip() for line in example.splitlines()))
+    assert {one.column for one in read_overrides(path).all} == set(COLUMNS)
+
+
 def test_movements_of_a_cell() -> None:
     assert [read_movements(text) for text in ("2", "4 3", "3, 4", "none", "")] == [
         (2,), (3, 4), (3, 4), (), (),
