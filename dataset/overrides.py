@@ -192,7 +192,7 @@ def _whose(where: str, row: Mapping[str, str]) -> Movements | None:
         return read_movements(movement or "-")  # empty: which ones is not said
     except ValueError as error:
         raise UserError(
-            f"{where}: movement {movement!r} of {work} is not allowed: give 2 or 3 4, or none "
+            f"{where}: movement {movement!r} of {work!r} is not allowed: give 2 or 3 4, or none "
             "for texts on the whole work"
         ) from error
 

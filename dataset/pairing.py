@@ -42,6 +42,7 @@ FREE = re.compile(
 RESTRICTED = re.compile(r"\bN[CD]\b|\bnon-?commercial|\bno-?deriv|\bnot\b", re.IGNORECASE)
 OF_PROSE = ("fragment", "no_number", "same_sent_id", "sound_bite")  # flags of no alignment
 NO_OVERRIDES = Overrides()
+MOST_NAMED = 10  # lines without effect in a warning
 PLAYERS = re.compile(r"\b(\d+|two|three|four|five|six) (?=\w)")
 COUNTS = {"two": 2, "three": 3, "four": 4, "five": 5, "six": 6}
 
@@ -141,8 +142,9 @@ def warn_of_idle(overrides: Overrides) -> None:
     """Name the corrections that found no text, in one line."""
     idle = overrides.idle()
     if idle:
-        named = ", ".join(f"{one.line} ({one.target})" for one in idle)
-        logger.warning("%s: nothing is what these lines name: %s", OVERRIDES_NAME, named)
+        named = ", ".join(f"{one.line} ({one.target!r})" for one in idle[:MOST_NAMED])
+        more = f" and {len(idle) - MOST_NAMED} more" if len(idle) > MOST_NAMED else ""
+        logger.warning("%s: no text is what these lines name: %s%s", OVERRIDES_NAME, named, more)
 
 
 def count_states(pairs: Iterable[Pair]) -> dict[str, int]:

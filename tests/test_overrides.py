@@ -198,7 +198,7 @@ def test_what_matches_nothing_is_counted_and_told_once(
         summary = pair(tmp_path, PairConfig())
     assert (summary.details["overrides"], summary.details["overrides without effect"]) == (1, 2)
     [told] = caplog.messages
-    assert "3 (No-Such-Work), 4 (0000000000000000)" in told
+    assert "3 ('No-Such-Work'), 4 ('0000000000000000')" in told
 
 
 def test_no_file_says_nothing_and_a_header_alone_neither(tmp_path: Path) -> None:
@@ -273,7 +273,7 @@ ID = "0123456789abcdef"
         ("A,1,movements,1 3,x", "movements '1 3' is not allowed"),
         ("A,1,movements,0,x", "movements '0' is not allowed"),
         (",1,movements,2,x", "work is empty"),
-        ("A,,movements,2,x", "movement '' of A is not allowed: give 2 or 3 4, or none"),
+        ("A,,movements,2,x", "movement '' of 'A' is not allowed: give 2 or 3 4, or none"),
         (f"{ID},1,movements,2,x", "movement '1' beside the pair_id"),
         ("A,1,source_url,file:///etc/passwd,x", "source_url 'file:///etc/passwd' is not allowed"),
         ("A,1,source_url,https://youtu.be/dQw4w9WgXcQ?t=9,x", "without a time in it"),
