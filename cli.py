@@ -17,7 +17,8 @@ from typing import Annotated, Any
 
 import typer
 
-from crawler.console import progress_bar, show, show_rows
+from crawler.console import progress_bar, say, show_rows
+from crawler.console import show as show_summary
 from crawler.errors import UserError
 from crawler.options import layered, misspelt, read_toml, refuse_unknown_sections, variables
 from crawler.summary import Summary
@@ -171,7 +172,7 @@ def perform(
     """
     with progress_bar(name) as progress:
         summary = stage(*inputs, **more, progress=progress)
-    show(summary, as_json=common.as_json)
+    show_summary(summary, as_json=common.as_json)
     if summary.details.get("findings"):
         raise typer.Exit(VIOLATIONS)
     if summary.incomplete:
@@ -188,6 +189,51 @@ def interruptible(name: str) -> Iterator[None]:
     except KeyboardInterrupt:
         typer.echo(f"earscribe: {name} was stopped: run the same command again", err=True)
         raise typer.Exit(INCOMPLETE) from None
+
+
+def explain_work(common: Common, asked: str) -> None:
+    """Print how the notes of a work were read; writes nothing."""
+    from crawler.items import read_works
+    from dataset.explain import explain, find_work
+    from dataset.pairing import WORKS_NAME
+
+    found = explain(find_work(read_works(common.data / WORKS_NAME), asked))
+    if common.as_json:
+        typer.echo(json.dumps(found.to_dict()))
+        return
+    for source, rows in found.notes:
+        if rows:
+            show_rows(f"{found.work_id}: {source}", list(rows), wrap=True)
+    if not any(rows for _, rows in found.notes):
+        typer.echo(f"{found.work_id} has no notes")
+    if found.movements:
+        show_rows("movements", list(found.movements), wrap=True)
+    else:
+        say("no movements are known of it, so no sentence gets one")
+
+
+def review_texts(common: Common, number: int) -> None:
+    """Print the least sure texts of the index and how to correct them; writes nothing."""
+    from dataset.explain import least_sure
+    from dataset.index import PAIRS_NAME, load_pairs
+    from dataset.overrides import HEADER, OVERRIDES_NAME
+
+    if number < 1:
+        raise UserError(f"--review {number} shows nothing: give 1 or more")
+    rows = least_sure(load_pairs(common.data / PAIRS_NAME), number)
+    if common.as_json:
+        typer.echo(json.dumps({"texts": rows}))
+    elif not rows:
+        typer.echo("no text of the index has a movement to doubt")
+    else:
+        lines = [row.pop("override") for row in rows]
+        show_rows("the least sure texts", rows, wrap=True)
+        say(
+            f"Lines for {common.data / OVERRIDES_NAME}, below its header {','.join(HEADER)}: as "
+            "they stand they confirm the movements; other numbers, or none for the whole work, "
+            "correct them."
+        )
+        typer.echo("\n".join(lines))
 
 
 # --- the stages -----------------------------------------------------------------------------
@@ -334,8 +380,31 @@ def ids(
 
 
 @command(STAGES, "earscribe pair")
-def pair(common: Common) -> None:
-    """Give each text its movement and its recording: pairs.parquet."""
+def pair(
+    common: Common,
+    explain: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WORK", help="Only show why each sentence of a work has its movement."
+        ),
+    ] = None,
+    review: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Only show the N least sure texts of the index."),
+    ] = None,
+) -> None:
+    """Give each text its movement and its recording: pairs.parquet.
+
+    A person's corrections are read from overrides.csv in the data folder.
+    """
+    if explain is not None and review is not None:
+        raise UserError("--explain looks at a work, --review at the index: give one of them")
+    if explain is not None:
+        explain_work(common, explain)
+        return
+    if review is not None:
+        review_texts(common, review)
+        return
     from dataset.pairing import PairConfig
     from dataset.pairing import pair as run
 
@@ -515,6 +584,36 @@ def probe(
             typer.echo(f"remark: {remark}")
     if found.error:
         raise UserError(found.error)
+
+
+@command(AROUND, "earscribe show 1fc59f5a51b6a5f9")
+def show(
+    common: Common,
+    pair_id: Annotated[str, typer.Argument(help="The id of a pair, or its first 6 digits.")],
+) -> None:
+    """Look closely at one pair: its row, what was tried for it and when, its clip."""
+    from dataset.closeup import find_pairs, look_closely
+
+    found = find_pairs(common.data, pair_id)
+    if len(found) > 1:
+        keys = ("pair_id", "work_id", "movements", "status")
+        rows = [{key: getattr(pair, key) for key in keys} for pair in found]
+        if common.as_json:
+            typer.echo(json.dumps({"matches": rows}))
+        else:
+            show_rows(pair_id, rows, wrap=True)
+        raise UserError(f"{len(found)} pairs begin with {pair_id!r}: give more of its digits")
+    seen = look_closely(common.data, found[0])
+    if common.as_json:
+        typer.echo(json.dumps(seen.to_dict()))
+        return
+    show_rows(found[0].pair_id, seen.rows(), wrap=True)
+    if seen.history:
+        show_rows("history", list(seen.history), wrap=True)
+    else:
+        say("history: nothing has been tried for it yet")
+    there = "" if seen.is_there else " (not there)"
+    typer.echo(f"clip: {seen.clip}{there}" if seen.clip else "clip: none yet")
 
 
 @command(AROUND, "earscribe status")

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import sys
+import textwrap
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -33,8 +34,11 @@ def show(summary: Summary, *, as_json: bool = False) -> None:
     typer.echo(f"{summary.artifact} ({done})\n")
 
 
-def show_rows(title: str, rows: list[dict[str, Any]]) -> None:
-    """Print dicts with equal keys as a table, or as a line a row on a narrow terminal."""
+def show_rows(title: str, rows: list[dict[str, Any]], *, wrap: bool = False) -> None:
+    """Print dicts with equal keys as a table, or as a line a row on a narrow terminal.
+
+    `wrap` breaks such a line between words.
+    """
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -45,7 +49,8 @@ def show_rows(title: str, rows: list[dict[str, Any]]) -> None:
         typer.echo(title)
         for row in rows:
             told = {key: text for key, value in row.items() if (text := shown(value))}
-            typer.echo("  " + ", ".join(f"{key} {text}" for key, text in told.items()))
+            line = "  " + ", ".join(f"{key} {text}" for key, text in told.items())
+            typer.echo(wrapped(line, console.width) if wrap else line)
         return
     table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
     for column, value in rows[0].items():
@@ -54,6 +59,20 @@ def show_rows(title: str, rows: list[dict[str, Any]]) -> None:
     for row_cells in cells:
         table.add_row(*row_cells)
     console.print(table, markup=False)
+
+
+def say(text: str) -> None:
+    """Print a sentence, broken between words where the terminal is narrow."""
+    from rich.console import Console
+
+    typer.echo(wrapped(text, Console().width))
+
+
+def wrapped(line: str, columns: int) -> str:
+    """A line broken between words, what follows set in; a longer word, such as an id, is whole."""
+    return textwrap.fill(
+        line, columns, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False
+    )
 
 
 def width_needed(lines: Sequence[Sequence[str]]) -> int:
@@ -67,6 +86,9 @@ def shown(value: Any) -> str:
     """A figure for people."""
     if isinstance(value, float):
         return f"{value:.4g}"
+    if isinstance(value, list | tuple):
+        numbers = all(isinstance(item, int | float) for item in value)
+        return (" " if numbers else "; ").join(map(shown, value))
     return "" if value is None else str(value)
 
 

@@ -35,15 +35,20 @@ def json_lines(path: Path) -> Iterator[tuple[int, Mapping[str, Any] | None]]:
 
 def csv_lines(path: Path, body: str, delimiter: str = ",") -> Iterator[list[str]]:
     """The cells of every line that is not blank; UserError for what is no CSV, with the line."""
+    return (cells for _, cells in numbered_lines(path, body, delimiter))
+
+
+def numbered_lines(path: Path, body: str, delimiter: str = ",") -> Iterator[tuple[int, list[str]]]:
+    """(number of its first line, cells), as `csv_lines` has them."""
     reader = csv.reader(io.StringIO(body, newline=""), delimiter=delimiter, strict=True)
-    line = 0
+    line = 1
     try:
         for cells in reader:
-            line = reader.line_num
             if cells:
-                yield cells
+                yield line, cells
+            line = reader.line_num + 1
     except csv.Error as error:
-        raise UserError(f"{path} is not CSV in what begins in line {line + 1}: {error}") from error
+        raise UserError(f"{path} is not CSV in what begins in line {line}: {error}") from error
 
 
 def sound(value: object) -> str:

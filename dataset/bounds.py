@@ -68,8 +68,19 @@ def request_clip(
     if not limits_s[0] <= length_s <= limits_s[1]:
         return Refusal(State.FILTERED, "too_short" if length_s < limits_s[0] else "too_long")
     span = Span(low_s, None if high_s >= duration_s else end_s)
-    item = stable_id(source_key, list(pair.movements), start_s, end_s, fingerprint)
+    item = clip_item(source_key, pair.movements, start_s, end_s, fingerprint)
     return Request(item, span, start_s, end_s, bounds_source)
+
+
+def clip_item(
+    source_key: str,
+    movements: Sequence[int],
+    start_s: float | None,
+    end_s: float | None,
+    fingerprint: str,
+) -> str:
+    """The key of a clip in the ledger's stage "cut", from its bounds as asked."""
+    return stable_id(source_key, list(movements), start_s, end_s, fingerprint)
 
 
 def bounds(pair: Pair, source: Mapping[str, Any]) -> tuple[float | None, float | None, str] | None:
@@ -92,8 +103,8 @@ def bounds(pair: Pair, source: Mapping[str, Any]) -> tuple[float | None, float |
 def locate(chapters: Sequence[Chapter], movements: Sequence[int], name: str) -> Chapter | None:
     """The stretch of chapters that is `movements`, the first of which has this name.
 
-    None when no chapter fits, when two fit equally, or when its end cannot be told: a wrong
-    movement is worse than none.
+    None when no chapter fits, when two fit equally, when its end cannot be told, or for no
+    movement (a whole work): a wrong movement is worse than none.
     """
     if not chapters or not movements:
         return None

@@ -91,6 +91,7 @@ class Reading:
     score: float  # 0..1: the share of the readings that agree, weighted by their evidence
     flags: tuple[str, ...]  # by_order, two_movements, names_another
     fresh: bool  # begins a paragraph
+    evidence: tuple[str, ...] = ()  # what points to which movement: "finale: +4.0 for 4"
 
 
 def sentences(text: str) -> list[str]:

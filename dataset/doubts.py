@@ -171,6 +171,12 @@ MENDS: Mapping[str, Callable[[Work, Recording], Recording]] = {
     "end_inferred": closed,
 }
 OF_ALL = frozenset({"renumbered"})  # what makes every part doubtful, where it changes one
+OF_TIMES = frozenset(  # flags of where a movement begins and ends
+    (
+        *("end_inferred", "long_movement", "unlike_typical", "duration_differs"),
+        *("suspect_alignment", "out_of_order"),
+    )
+)
 
 
 # ---------------------------------------------------------------- what speaks against it

@@ -114,6 +114,11 @@ def source_key(pair: Pair) -> str:
     return pair.youtube_id or pair.source_url
 
 
+def content_key(key: str, source: Entry) -> str:
+    """The name under which the clips of a file of this machine are kept: its bytes count too."""
+    return f"{key} {source.result['sha256']}"
+
+
 def fetch(data: Path, config: FetchConfig, progress: Progress = silent) -> Summary:
     """Fetch every source once, cut its clips, and rewrite the index.
 
@@ -259,7 +264,7 @@ class Fetching:
         limits = (self.config.min_clip_s, self.config.max_clip_s)
         key = source_key(pair)
         if key in self.local:  # a file may change under its name
-            key = f"{key} {source.result['sha256']}"
+            key = content_key(key, source)
         return request_clip(pair, key, source.result, limits, self.mark)
 
     def fetch_job(self, key: str) -> Job:

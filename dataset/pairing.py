@@ -4,8 +4,8 @@ import dataclasses
 import logging
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from crawler.errors import UserError
@@ -15,7 +15,8 @@ from crawler.summary import Progress, Summary, silent
 from dataset.captions import Reading, clean, num_tokens, num_words, read_note
 from dataset.doubts import shared_videos
 from dataset.index import PAIRS_NAME, load_pairs, write_pairs
-from dataset.recordings import POLICIES, Take, movement_names, stretch, takes
+from dataset.overrides import OVERRIDE, OVERRIDES_NAME, Correction, Overrides, read_overrides
+from dataset.recordings import POLICIES, Take, moved, movement_names, stretch, takes, unanswered
 from dataset.schema import Level, Pair, pair_id
 from dataset.tags import ensemble_of, instruments_of, mode_of, opus_of, tempo_class
 
@@ -25,6 +26,8 @@ WORKS_NAME = "works.jsonl"
 ALIGN_METHOD = "order-and-names-1"
 GIVEN = "given"  # the note came with its movements
 ALTERNATE = "alternate"  # reason of rows that would be pending, had their recording been chosen
+OVERRIDDEN = "overridden"  # flag of a row that a person corrected
+DROPPED = "dropped_by_hand"
 TABLE = "table"  # the row came from a person's table and is not of a work
 CUT_COLUMNS = (  # what `fetch` writes into a row, kept over a second `pair`
     *("clip_id", "start_s", "end_s", "bounds_source", "actual_start_s", "actual_end_s", "audio"),
@@ -39,6 +42,9 @@ FREE = re.compile(
     re.IGNORECASE,
 )
 RESTRICTED = re.compile(r"\bN[CD]\b|\bnon-?commercial|\bno-?deriv|\bnot\b", re.IGNORECASE)
+OF_PROSE = ("fragment", "no_number", "same_sent_id", "sound_bite")  # flags of no alignment
+NO_OVERRIDES = Overrides()
+MOST_NAMED = 10  # lines without effect in a warning
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,33 +75,37 @@ class Text:
     score: float  # of its least sure sentence
     flags: tuple[str, ...]
     method: str = ALIGN_METHOD
+    by_hand: Mapping[str, Correction] = field(default_factory=dict)  # recording_id -> what is said
 
 
 def pair(data: Path, config: PairConfig, progress: Progress = silent) -> Summary:
     """Write pairs.parquet from works.jsonl; clips that were cut before keep their columns.
 
-    Rows that were imported from a table stay. Raises UserError when there are no works.
+    Rows that were imported from a table stay. A person's corrections in overrides.csv are read
+    anew each time. Raises UserError when there are no works or a correction is malformed.
     """
     with Ledger(data):
+        overrides = read_overrides(data / OVERRIDES_NAME)
         works = read_works(data / WORKS_NAME)
         index = data / PAIRS_NAME
         old = {known.pair_id: known for known in load_pairs(index)} if index.is_file() else {}
         pairs = [known for known in old.values() if known.align_method == TABLE]
         shared = shared_videos(works)
         for done, work in enumerate(works, 1):
-            rows = pair_work(work, config, shared)
-            pairs += [keep_cut(new, old.get(new.pair_id)) for new in rows]
+            made = pair_work(work, config, overrides, shared)
+            pairs += [keep_cut(new, old.get(new.pair_id)) for new in made]
             progress(done, len(works))
         new = {row.pair_id: row for row in pairs}
         assert len(new) == len(pairs), "two pairs have one identity"
         if new != old or not index.is_file():
             write_pairs(index, pairs)
+    warn_of_idle(overrides)
     return Summary(
         stage="pair",
         total=len(pairs),
         counts=count_states(pairs),
         artifact=index,
-        details=figures(works, pairs),
+        details=figures(works, pairs) | figures_of(overrides),
         work_done=sum(old.get(row.pair_id) != row for row in pairs) + len(old.keys() - new.keys()),
     )
 
@@ -110,6 +120,23 @@ def figures(works: Sequence[Work], pairs: Sequence[Pair]) -> dict[str, int]:
         "works_without_pair": len({work.work_id for work in works} - {p.work_id for p in pairs}),
         "texts": len(texts),
     }
+
+
+def figures_of(overrides: Overrides) -> dict[str, int]:
+    """How many corrections found a text and how many none; nothing when there are none."""
+    idle = len(overrides.idle())
+    if not overrides.all:
+        return {}
+    return {"overrides": len(overrides.all) - idle, "overrides without effect": idle}
+
+
+def warn_of_idle(overrides: Overrides) -> None:
+    """Name the corrections that found no text, in one line."""
+    idle = overrides.idle()
+    if idle:
+        named = ", ".join(f"{one.line} ({one.target!r})" for one in idle[:MOST_NAMED])
+        more = f" and {len(idle) - MOST_NAMED} more" if len(idle) > MOST_NAMED else ""
+        logger.warning("%s: no text is what these lines name: %s%s", OVERRIDES_NAME, named, more)
 
 
 def count_states(pairs: Iterable[Pair]) -> dict[str, int]:
@@ -131,6 +158,8 @@ def keep_cut(new: Pair, old: Pair | None) -> Pair:
     if not (same_source and (same_bounds or resolved)):
         return new
     kept = dataclasses.replace(new, **{name: getattr(old, name) for name in CUT_COLUMNS})
+    if not resolved:  # equal bounds may be from elsewhere now
+        kept = dataclasses.replace(kept, bounds_source=new.bounds_source)
     return dataclasses.replace(kept, redistributable=may_be_passed_on(kept))
 
 
@@ -145,11 +174,49 @@ def is_free(rights: str) -> bool:
 
 
 def pair_work(
-    work: Work, config: PairConfig, shared: Collection[tuple[str, str]] = ()
+    work: Work,
+    config: PairConfig,
+    overrides: Overrides = NO_OVERRIDES,
+    shared: Collection[tuple[str, str]] = (),
 ) -> list[Pair]:
-    """Every text of a work x every recording of it; `shared` is what `shared_videos` found."""
+    """Every text of a work x every recording of it, as a person has corrected them.
+
+    `shared` is what `shared_videos` found.
+    """
     found = takes(work, config.recordings, shared)
-    return [make_pair(work, text, take, config) for text in work_texts(work) for take in found]
+    texts = [correct(text, work, overrides) for text in work_texts(work)]
+    return [make_pair(work, text, take, config) for text in texts for take in found]
+
+
+def correct(text: Text, work: Work, overrides: Overrides) -> Text:
+    """A text with what a person says of it: its movements, and the rest a recording."""
+    if not overrides.all:
+        return text
+    keys = [recording.recording_id for recording in work.recordings]
+
+    def ids(movements: tuple[int, ...]) -> list[str]:
+        note, index = text.note.source, text.index
+        return [pair_id(work.work_id, movements, note, index, key) for key in keys]
+
+    past = overrides.movements(work.work_id, text.movements, ids)
+    refuse_beyond(work, past[1:])
+    every = [ids(movements) for movements in past]  # a list a reading, an id a recording
+    flat = [key for listed in every for key in listed]
+    said = {
+        key: overrides.correction(work.work_id, past[-1], [one[place] for one in every], flat)
+        for place, key in enumerate(keys)
+    }
+    told = {key: correction for key, correction in said.items() if correction.lines}
+    if len(past) == 1:
+        return dataclasses.replace(text, by_hand=told)
+    return dataclasses.replace(
+        text,
+        movements=past[-1],
+        score=1.0,
+        flags=tuple(flag for flag in text.flags if flag in OF_PROSE),
+        method=OVERRIDE,
+        by_hand=told,
+    )
 
 
 def work_texts(work: Work) -> list[Text]:
@@ -201,14 +268,32 @@ def is_fragment(raw: str) -> bool:
     return raw[:1].islower() or raw.rstrip("\"'”’)]")[-1:] not in ".!?…"
 
 
+def refuse_beyond(work: Work, given: Iterable[tuple[int, ...]]) -> None:
+    """UserError for a movement by hand that the work has not."""
+    last = len(movement_names(work))
+    beyond = [movements[-1] for movements in given if movements and movements[-1] > last]
+    if last and beyond:
+        raise UserError(
+            f"{OVERRIDES_NAME} gives a text of {work.work_id} movement {beyond[0]}: the work has "
+            f"movements 1 to {last}"
+        )
+
+
 def make_pair(work: Work, text: Text, take: Take, config: PairConfig) -> Pair:
     """One row of the index, pending or filtered."""
-    caption = clean(text.raw)
     recording = take.recording
+    said = text.by_hand.get(recording.recording_id, Correction())
+    caption = said.caption or clean(text.raw)
+    alone = not text.movements or len(work.movements) == 1
     where = stretch(text.movements, work, recording)
-    refusal = take.refusal or where.refusal or refuse(text, caption, config)
+    where = moved(where, said, whole=alone, chosen=take.chosen)
+    refusal = DROPPED if said.dropped else take.refusal if said.video is None else None
+    refusal = refusal or where.refusal or refuse(text, caption, config)
     if refusal is None and not take.chosen:
         refusal = ALTERNATE
+    flags = unanswered({*text.flags, *take.against(text.movements)}, said)
+    if said.lines or text.method == OVERRIDE:
+        flags.add(OVERRIDDEN)
     names = dict(enumerate(movement_names(work), start=1))
     name = names.get(text.movements[0]) or None if text.movements else None
     credit = text.note.credit
@@ -228,7 +313,7 @@ def make_pair(work: Work, text: Text, take: Take, config: PairConfig) -> Pair:
         num_tokens=num_tokens(caption),
         align_method=text.method,
         align_score=text.score,
-        align_flags=tuple(sorted({*text.flags, *take.against(text.movements)})),
+        align_flags=tuple(sorted(flags)),
         composer=work.composer.name,
         title=work.title,
         opus=work.opus or opus_of(work.title),

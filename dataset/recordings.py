@@ -5,11 +5,13 @@ import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from crawler.errors import UserError
 from crawler.items import Part, Recording, Work
 from dataset.doubts import (
     CHECKS,
     MENDS,
     OF_ALL,
+    OF_TIMES,
     SAME_LABEL,
     begin_s,
     last_s,
@@ -19,6 +21,11 @@ from dataset.doubts import (
     part_number,
     pieces_missing,
 )
+from dataset.overrides import OVERRIDE, OVERRIDES_NAME, Correction
+
+BETWEEN = "other_music_between"  # reason of rows
+SHARED_VIDEO = "shared_video"
+OF_RECORDING = frozenset({*MENDS, *CHECKS, SHARED_VIDEO})  # flags
 
 Movements = Collection[int]  # numbers from 1; 0 = the complete work
 
@@ -82,7 +89,7 @@ def take(work: Work, recording: Recording, shared: Collection[tuple[str, str]] =
         every = flag in OF_ALL and changed
         flags[flag] = numbers_of(recording.parts if every else changed) | flags.get(flag, set())
     flags |= {flag: check(work, recording) for flag, check in CHECKS.items()}
-    flags["shared_video"] = numbers_of(
+    flags[SHARED_VIDEO] = numbers_of(
         part for part in recording.parts if (work.work_id, part.video_id) in shared
     )
     return Take(recording, {flag: frozenset(of) for flag, of in flags.items() if of})
@@ -197,7 +204,52 @@ def of_parts(parts: Sequence[Part], recording: Recording) -> Stretch:
         return Stretch(first.url, first.youtube_id)
     low_s, high_s = min(map(begin_s, parts)), max(map(last_s, parts))
     if len(parts) > 1 and any(low_s <= begin_s(p) and last_s(p) <= high_s for p in others):
-        return Stretch(first.url, first.youtube_id, refusal="other_music_between")
+        return Stretch(first.url, first.youtube_id, refusal=BETWEEN)
     start_s = None if any(part.start_s is None for part in parts) else low_s
     end_s = None if math.isinf(high_s) else high_s
     return Stretch(first.url, first.youtube_id, start_s, end_s, "page")
+
+
+# ---------------------------------------------------------------- what a person says of it
+
+
+def moved(where: Stretch, said: Correction, *, whole: bool, chosen: bool = True) -> Stretch:
+    """A stretch with the video and the bounds that a person gave.
+
+    The page's bounds are those of its own video: those in another are looked for when it is
+    fetched, unless the music is the whole of it. Music that lies on both sides of another is cut
+    as a person says. UserError when a stretch ends before it begins; that of a recording which is
+    not `chosen` stays as it is.
+    """
+    if said.video is not None:
+        found = "file" if whole else "unknown"
+        where = Stretch(said.video.url, said.video.youtube_id, bounds_source=found)
+    if not said.bounds:
+        return where
+    start_s = said.bounds.get("start_s", where.start_s)
+    end_s = said.bounds.get("end_s", where.end_s)
+    if end_s is not None and end_s <= (start_s or 0.0):
+        if not chosen:  # a line for all recordings hardly means it
+            return where
+        lines = ", ".join(map(str, said.lines))
+        raise UserError(
+            f"{OVERRIDES_NAME} line {lines}: from {start_s or 0.0:g} s to {end_s:g} s is no "
+            "stretch: give a start_s below end_s"
+        )
+    cured = where.refusal == BETWEEN and len(said.bounds) == 2
+    return dataclasses.replace(
+        where,
+        start_s=start_s,
+        end_s=end_s,
+        bounds_source=OVERRIDE,
+        refusal=None if cured else where.refusal,
+    )
+
+
+def unanswered(flags: Collection[str], said: Correction) -> set[str]:
+    """The flags that a person's video or bounds leave standing.
+
+    Another video is not the page's, so nothing is odd about it; bounds by hand are meant so.
+    """
+    answered = OF_RECORDING if said.video is not None else OF_TIMES if said.bounds else ()
+    return set(flags).difference(answered)

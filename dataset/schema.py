@@ -180,7 +180,7 @@ COLUMNS = (
     Column("movement_name", TEXT, "", "name of the first movement the text speaks of"),
     Column("tempo_class", TEXT, "", "slow, moderate or fast: from the movement's name"),
     Column("performers", TEXTS, "", "players of the recording", nullable=False),
-    Column("source_url", TEXT, "", "where the audio is fetched", nullable=False),
+    Column("source_url", TEXT, "", "where the audio is fetched; of a movement in several files all their addresses, with a space between", nullable=False),
     Column("youtube_id", TEXT, "", "11 characters, null for another host"),
     Column("start_s", REAL, "s", "beginning as asked; null = unknown"),
     Column("end_s", REAL, "s", "end as asked; null = unknown or to the end"),

@@ -1,5 +1,6 @@
 """The command line as a person meets it."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -8,15 +9,20 @@ from pathlib import Path
 import pytest
 import typer
 from small_model import hollow_checkpoint
+from test_pairing import FILES, OFFSETS, work
 from typer.testing import CliRunner
 
 import cli
 from crawler.items import write_works
 from crawler.ledger import LEDGER_NAME, Ledger, State
 from crawler.summary import Summary
+from dataset.index import load_pairs, write_pairs
+from dataset.schema import pair_id
 from dataset.splits import SplitConfig, split
 
 ROOT = Path(__file__).parent.parent
+SLUG = work().work_id
+FIRST = pair_id(SLUG, (1,), "Ours", 0, FILES.recording_id)
 HEAVY = {
     "torch",
     "torchaudio",
@@ -120,6 +126,12 @@ def test_a_wrong_configuration_is_one_line(tmp_path: Path, toml: str, line: str)
     [
         (("pair", "--config", "/no/such.toml"), "no configuration file /no/such.toml"),
         (("pair",), "run `earscribe crawl`"),
+        (("pair", "--explain", "A-Work"), "run `earscribe crawl`"),
+        (("pair", "--review", "3"), "run `earscribe pair` first"),
+        (("pair", "--review", "0"), "--review 0 shows nothing: give 1 or more"),
+        (("pair", "--review", "3", "--explain", "A-Work"), "give one of them"),
+        (("show", "0123456789abcdef"), "run `earscribe pair` first"),
+        (("show", "A-Work"), "'A-Work' is no pair_id"),
         (("fetch",), "run `earscribe pair` first"),
         (("validate",), "run `earscribe pair` first"),
         (("split",), "run `earscribe pair` first"),
@@ -171,6 +183,77 @@ def test_status_tells_how_far_every_stage_has_come(small_corpus: Path) -> None:
     assert ("report", "ok", "report.html", 1) in rows
     assert rows[-1] == ("train", "pending", "short, of 8 steps", 4)
     assert earscribe("status", "--data", small_corpus)[0] == cli.DONE
+
+
+@pytest.fixture
+def paired(tmp_path: Path) -> Path:
+    """A data folder with the pairs of one work."""
+    write_works(tmp_path / "works.jsonl", [work(FILES, OFFSETS)])
+    assert earscribe("pair", "--data", tmp_path)[0] == cli.DONE
+    return tmp_path
+
+
+LOOKS = (("pair", "--explain", SLUG), ("pair", "--review", "2"), ("show", FIRST))
+
+
+@pytest.mark.parametrize("columns", [80, 40])
+@pytest.mark.parametrize("look", LOOKS)
+def test_what_is_looked_at_closely_fits_the_terminal_and_is_left_as_it_is(
+    paired: Path, monkeypatch: pytest.MonkeyPatch, look: tuple[str, ...], columns: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    before = contents(paired)
+    code, out, err = earscribe(*look, "--data", paired)
+    assert (code, err) == (cli.DONE, "")
+    long = [line for line in out.splitlines() if len(line) > columns]
+    assert all(len(line.split()) == 1 or ",movements," in line for line in long)
+    assert contents(paired) == before
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """The files of a folder, but for what SQLite keeps beside a file that it reads."""
+    files = [path for path in folder.iterdir() if not path.name.startswith(f"{LEDGER_NAME}-")]
+    return {path.name: path.read_bytes() for path in files}
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_what_is_looked_at_closely_is_one_json_object(paired: Path, look: tuple[str, ...]) -> None:
+    code, out, _ = earscribe(*look, "--data", paired, "--json")
+    assert code == cli.DONE
+    assert isinstance(json.loads(out), dict)
+
+
+def test_an_unknown_work_names_the_nearest(paired: Path) -> None:
+    code, out, err = earscribe("pair", "--data", paired, "--explain", SLUG.lower()[:-1])
+    assert (code, out) == (cli.MENDABLE, "")
+    assert f"did you mean {SLUG}?" in one_line(err)
+
+
+def test_several_pairs_of_one_beginning_are_listed(paired: Path) -> None:
+    index = paired / "pairs.parquet"
+    ids = ("abcdef0000000000", "abcdef1111111111")
+    rows = zip(load_pairs(index), ids, strict=False)
+    write_pairs(index, [dataclasses.replace(row, pair_id=key) for row, key in rows])
+    code, out, err = earscribe("show", "ABCDEF", "--data", paired)
+    assert (code, all(key in out for key in ids)) == (cli.MENDABLE, True)
+    assert "2 pairs begin with 'ABCDEF': give more of its digits" in one_line(err)
+    _, out, _ = earscribe("show", "abcdef", "--data", paired, "--json")
+    assert [row["pair_id"] for row in json.loads(out)["matches"]] == list(ids)
+
+
+def test_a_correction_is_counted_and_a_malformed_one_is_one_line(paired: Path) -> None:
+    file = paired / "overrides.csv"
+    file.write_text(f"work,movement,column,value,why\n{SLUG},1,status,drop,out of tune\n")
+    _, out, _ = earscribe("pair", "--data", paired)
+    assert "filtered: dropped_by_hand" in out
+    assert "overrides: 1\noverrides without effect: 0\n" in out
+    index = (paired / "pairs.parquet").read_bytes()
+    for body in (b"", b"\0", b"\xe9", b"work,why\n", file.read_bytes() + b"a,1,tempo,2,x\n"):
+        file.write_bytes(body)
+        code, _, err = earscribe("pair", "--data", paired)
+        assert code == cli.MENDABLE
+        assert str(file) in one_line(err)
+    assert (paired / "pairs.parquet").read_bytes() == index
 
 
 def test_a_misspelt_variable_is_named_and_changes_nothing(

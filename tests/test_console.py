@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from crawler.console import plain_progress, show_rows, width_needed
+from crawler.console import plain_progress, show_rows, shown, width_needed
 
 ROWS: list[dict[str, Any]] = [
     {"class": "movement in several files", "count": 4, "example": "Wolfgang-" * 9 + "K-515"},
@@ -32,6 +32,22 @@ def test_a_narrow_terminal_gets_a_line_a_row(capsys: pytest.CaptureFixture[str])
     assert lines[0] == "anomalies"
     assert lines[1].startswith("  class movement in several files, count 4, example Wolfgang-")
     assert lines[2] == "  class [red]markup[/red], count 12"
+
+
+def test_a_line_a_row_is_broken_between_words_where_that_is_asked(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    show_rows("anomalies", ROWS, wrap=True)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1:3] == ["  class movement in several files, count", "    4, example"]
+    assert lines[3].strip() == ROWS[0]["example"]  # which can be copied whole
+
+
+def test_lists_are_shown_without_brackets() -> None:
+    assert shown([3, 4]) == "3 4"
+    assert shown(("a, b", "c")) == "a, b; c"
+    assert shown([]) == ""
 
 
 def test_a_table_needs_its_widest_words_and_two_blanks_a_column() -> None:

@@ -21,6 +21,7 @@ from crawler.items import Movement, Note, Part, Person, Recording, Work, write_w
 from crawler.ledger import LEDGER_NAME, Ledger, State
 from crawler.summary import Summary
 from dataset.audio import CutConfig
+from dataset.closeup import look_closely
 from dataset.fetch import FetchConfig, fetch, fingerprint
 from dataset.index import load_pairs
 from dataset.pairing import PairConfig, pair
@@ -451,6 +452,45 @@ def test_only_free_text_with_free_audio_may_be_passed_on(
     }
     assert fetch(tmp_path, CONFIG).work_done == 0  # what was known when it was fetched stays
     assert pair(tmp_path, PairConfig(recordings="all")).work_done == 0
+
+
+def test_what_a_person_corrects_is_cut_anew_and_nothing_else(data: Path, replica: Replica) -> None:
+    fetch(data, CONFIG)
+    before = {row.pair_id: row for row in rows(data)}
+    ours = {(r.youtube_id, r.movements): r for r in before.values() if r.note_source == "Ours"}
+    cut, moved = ours[OFFSETS, (2,)], ours[FIRST, (1,)]
+    (data / "overrides.csv").write_text(
+        "work,movement,column,value,why\n"
+        f"{cut.pair_id},,start_s,3.5,it begins late\n{cut.pair_id},,end_s,4.5,and ends early\n"
+        f"{moved.pair_id},,source_url,{replica.address}/watch?v={WHOLE},a better one\n"
+    )
+    pair(data, PairConfig())
+    summary = fetch(data, CONFIG)
+    assert (summary.counts, summary.details["cut"]) == ({"ok": 12}, 2)
+    after = {row.pair_id: row for row in rows(data)}
+    now, there = after.pop(cut.pair_id), after.pop(moved.pair_id)
+    assert (now.actual_start_s, now.actual_end_s, now.bounds_source) == (3.5, 4.5, "override")
+    assert there.bounds_source == "description"
+    assert after == {key: before[key] for key in after}
+    history = look_closely(data, now).history
+    assert [(row["stage"], row["state"]) for row in history] == [
+        ("source", "pending"), ("source", "ok"), ("cut", "pending"), ("cut", "ok"),
+    ]  # fmt: skip
+    bytes_before = (data / "pairs.parquet").read_bytes()
+    pair(data, PairConfig())
+    assert (data / "pairs.parquet").read_bytes() == bytes_before
+
+
+def test_a_text_given_to_the_whole_work_gets_the_whole_file(data: Path) -> None:
+    first = next(row for row in rows(data) if row.movements == (1,))
+    (data / "overrides.csv").write_text(
+        f"work,movement,column,value,why\n{first.pair_id},,movements,none,it tells of all\n"
+    )
+    pair(data, PairConfig())
+    fetch(data, CONFIG)
+    whole = {row.youtube_id: row for row in rows(data) if row.movements == ()}
+    assert whole[WHOLE].status == "ok" and whole[WHOLE].bounds_source == "file"
+    assert {r.filter_reason for k, r in whole.items() if k != WHOLE} == {"movement_not_recorded"}
 
 
 def test_what_was_refused_is_fetched_once_it_is_allowed(data: Path) -> None:
