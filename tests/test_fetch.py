@@ -31,6 +31,7 @@ from demo.site import Replica, serve
 CONFIG = FetchConfig(
     allow_loopback=True, workers=1, min_clip_s=0.5, timeout_s=3.0, attempts=1, backoff_s=0.01
 )
+ALL = PairConfig(recordings="all")
 NAMES = ("Allegro", "Presto")
 TEXT = "The first movement is bold and long. The finale is quick and short."
 PIECES = "pieceOfIt01", "pieceOfIt02"
@@ -108,7 +109,7 @@ def replica(corpus: Path) -> Iterator[Replica]:
 
 def paired(folder: Path, replica: Replica) -> Path:
     write_works(folder / "works.jsonl", works(replica.address))
-    pair(folder, PairConfig(recordings="all"))
+    pair(folder, ALL)
     return folder
 
 
@@ -160,7 +161,7 @@ def test_a_second_run_does_nothing(data: Path, replica: Replica) -> None:
     assert (again.work_done, again.incomplete, again.counts) == (0, False, {"ok": 12})
     assert len(replica.requests) == asked
     assert (data / "pairs.parquet").read_bytes() == before
-    pair(data, PairConfig(recordings="all"))
+    pair(data, ALL)
     assert (data / "pairs.parquet").read_bytes() == before, "pair keeps what was cut"
 
 
@@ -302,7 +303,7 @@ def test_bounds_that_cannot_be_cut_are_told(
     tmp_path: Path, replica: Replica, change: dict[str, float], state: str
 ) -> None:
     write_works(tmp_path / "works.jsonl", changed(works(replica.address), OFFSETS, **change))
-    pair(tmp_path, PairConfig(recordings="all"))
+    pair(tmp_path, ALL)
     assert fetch(tmp_path, CONFIG).counts == {state: 4, "ok": 8}
     assert fetch(tmp_path, CONFIG).work_done == 0
 
@@ -429,7 +430,7 @@ def test_no_index_and_wrong_settings_are_told(tmp_path: Path) -> None:
 
 def test_an_empty_index_is_done_at_once(tmp_path: Path) -> None:
     write_works(tmp_path / "works.jsonl", [])
-    pair(tmp_path, PairConfig(recordings="all"))
+    pair(tmp_path, ALL)
     summary: Summary = fetch(tmp_path, CONFIG)
     assert (summary.total, summary.work_done, summary.incomplete) == (0, 0, False)
 
@@ -444,14 +445,14 @@ def test_only_free_text_with_free_audio_may_be_passed_on(
     notes = (Note(source="Ours", text=TEXT, credit=text),)
     one = [dataclasses.replace(work, notes=notes) for work in works(replica.address)]
     write_works(tmp_path / "works.jsonl", one)
-    pair(tmp_path, PairConfig(recordings="all"))
+    pair(tmp_path, ALL)
     fetch(tmp_path, dataclasses.replace(CONFIG, audio_rights=audio))
     found = [row for row in rows(tmp_path) if row.status == "ok"]
     assert {(row.audio_rights, row.redistributable) for row in found} == {
         (audio or "unknown", free)
     }
     assert fetch(tmp_path, CONFIG).work_done == 0  # what was known when it was fetched stays
-    assert pair(tmp_path, PairConfig(recordings="all")).work_done == 0
+    assert pair(tmp_path, ALL).work_done == 0
 
 
 def test_what_a_person_corrects_is_cut_anew_and_nothing_else(data: Path, replica: Replica) -> None:
@@ -464,7 +465,7 @@ def test_what_a_person_corrects_is_cut_anew_and_nothing_else(data: Path, replica
         f"{cut.pair_id},,start_s,3.5,it begins late\n{cut.pair_id},,end_s,4.5,and ends early\n"
         f"{moved.pair_id},,source_url,{replica.address}/watch?v={WHOLE},a better one\n"
     )
-    pair(data, PairConfig())
+    pair(data, ALL)
     summary = fetch(data, CONFIG)
     assert (summary.counts, summary.details["cut"]) == ({"ok": 12}, 2)
     after = {row.pair_id: row for row in rows(data)}
@@ -477,20 +478,21 @@ def test_what_a_person_corrects_is_cut_anew_and_nothing_else(data: Path, replica
         ("source", "pending"), ("source", "ok"), ("cut", "pending"), ("cut", "ok"),
     ]  # fmt: skip
     bytes_before = (data / "pairs.parquet").read_bytes()
-    pair(data, PairConfig())
+    pair(data, ALL)
     assert (data / "pairs.parquet").read_bytes() == bytes_before
 
 
-def test_a_text_given_to_the_whole_work_gets_the_whole_file(data: Path) -> None:
+def test_a_text_given_to_the_whole_work_gets_all_of_it(data: Path) -> None:
     first = next(row for row in rows(data) if row.movements == (1,))
     (data / "overrides.csv").write_text(
         f"work,movement,column,value,why\n{first.pair_id},,movements,none,it tells of all\n"
     )
-    pair(data, PairConfig())
+    pair(data, ALL)
     fetch(data, CONFIG)
     whole = {row.youtube_id: row for row in rows(data) if row.movements == ()}
     assert whole[WHOLE].status == "ok" and whole[WHOLE].bounds_source == "file"
-    assert {r.filter_reason for k, r in whole.items() if k != WHOLE} == {"movement_not_recorded"}
+    assert whole[OFFSETS].status == "ok" and whole[OFFSETS].bounds_source == "page"
+    assert whole[FIRST].filter_reason == "movements_in_two_files"
 
 
 def test_what_was_refused_is_fetched_once_it_is_allowed(data: Path) -> None:
