@@ -198,7 +198,7 @@ def toml_of(weights: Weights) -> str:
         return [f'"{name}" = {value:g}' for name, value in zip(names, values, strict=True) if value]
 
     lines = ["# Weights of dataset/alignment.py, written by bench/fit_pairing.py.", "[movement]"]
-    lines += rows(MOVEMENT, weights.movement) + ["", "[remark]"] + rows(REMARK, weights.remark)
+    lines += [*rows(MOVEMENT, weights.movement), "", "[remark]", *rows(REMARK, weights.remark)]
     for title, table, names in (("moves", weights.moves, CUE), ("named", weights.named, NAMED)):
         for kind, values in zip(MOVES, table, strict=True):
             if kind != "back" or title == "named":

@@ -61,8 +61,12 @@ class Score:
             total[:] = [a + b for a, b in zip(total, counts, strict=True)]
         for a, b in zip(truth, found, strict=True):
             if a != b:
-                kind = "remark for movement" if not b else "movement for remark" if not a else (
-                    "earlier movement" if b < a else "later movement"
+                kind = (
+                    "remark for movement"
+                    if not b
+                    else "movement for remark"
+                    if not a
+                    else ("earlier movement" if b < a else "later movement")
                 )
                 self.wrong[kind] = self.wrong.get(kind, 0) + 1
 
@@ -118,7 +122,14 @@ def fold_of(work_id: str) -> int:
 def cross_validated(notes: Sequence[TrueNote]) -> dict[str, Score]:
     """Scores of clean and mixed notes and of the simple ways, each work by weights without it."""
     fitting, testing = read_paragraphs("fit"), read_paragraphs("test")
-    found = {name: Score() for name in ("clean", "mixed", *(f"{s}_{w}" for s in ("clean", "mixed") for w in ("equal", "ordinal")))}
+    found = {
+        name: Score()
+        for name in (
+            "clean",
+            "mixed",
+            *(f"{s}_{w}" for s in ("clean", "mixed") for w in ("equal", "ordinal")),
+        )
+    }
     for fold in range(FOLDS):
         others = [note for note in notes if fold_of(note.work_id) != fold]
         weights = fit(examples_of(others, fitting))
@@ -161,7 +172,9 @@ def missed(result: dict[str, Any]) -> list[str]:
     """The figures on the wrong side of their limits."""
     low = [name for name, least in LEAST.items() if result[name] < least]
     slow = ["read_s"] * (result["read_s"] > LIMIT_S * result["read_notes"] / NOTES)
-    flags = result["exchanged_found"] < result["exchanged_known"] or result["exchanged_others"] > 0.008
+    flags = (
+        result["exchanged_found"] < result["exchanged_known"] or result["exchanged_others"] > 0.008
+    )
     return low + slow + ["exchanged_found"] * flags
 
 
@@ -182,7 +195,11 @@ def measure(folder: Path, number: int) -> dict[str, Any]:
 def table(result: dict[str, Any]) -> Iterable[str]:
     """The figures as lines."""
     yield f"{'':<24}{'accuracy':>10}{'boundary F1':>13}{'F1, long':>10}"
-    for name, title in (("", "the alignment"), ("_ordinal", "nearest ordinal"), ("_equal", "equal split")):
+    for name, title in (
+        ("", "the alignment"),
+        ("_ordinal", "nearest ordinal"),
+        ("_equal", "equal split"),
+    ):
         for kind in ("clean", "mixed"):
             row = [result[f"{kind}{name}_{what}"] for what in ("accuracy", "f1", "long_f1")]
             yield f"{title + ', ' + kind:<24}{row[0]:>10}{row[1]:>13}{row[2]:>10}"

@@ -57,12 +57,14 @@ MIDDLE = re.compile(
 )
 OPENS = re.compile(
     rf"\b(?:{WORK}|music|composition|it) (?:opens|begins|starts|commences)\b|"
+    rf"\b(?:opens|begins|starts) (?:the|this) (?:whole )?(?:{WORK}|music|composition)\b|"
     r"\bto (?:open|begin|start)\b|"
     r"\bopening\b(?! (?:theme|subject|bars?|section|measures|melody|idea|motif|phrase|of)\b)",
     re.IGNORECASE,
 )
 CLOSES = re.compile(
     rf"\b(?:{WORK}|composition) (?:closes|ends|concludes|finishes)\b|"
+    rf"\b(?:closes|ends|concludes|finishes) (?:the|this) (?:whole )?(?:{WORK}|composition)\b|"
     r"\bto (?:a )?(?:close|end|conclude|finish)\b|\b(?:topped|rounded) off\b|"
     r"\b(?:concludes|closes|ends) with\b|\b(?:finally|lastly)\b",
     re.IGNORECASE,
@@ -185,7 +187,7 @@ CHARACTER = {
 # Words of names that are in every text.
 WEAK = frozenset(
     "trio coda theme themes introduction section sections part parts slow fast finale final "
-    "variation lively song dance quiet calm moving beautiful dark broad tender gentle".split()
+    "variation lively large song dance quiet calm moving beautiful dark broad tender gentle".split()
 )
 PLAIN = frozenset(("finale", "movement"))
 INNER = frozenset(("scherzo", "minuet", "intermezzo", "waltz"))  # of no name: a middle movement

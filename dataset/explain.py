@@ -74,7 +74,7 @@ def note_rows(note: Note, names: Sequence[str]) -> list[Row]:
         readings = read_note(note.text, names)
     else:
         told = ("given with the note",)
-        readings = [Reading(note.text, note.movements, 1.0, note.flags, True, told)]
+        readings = [Reading(note.text, note.movements, 1.0, note.flags, True, evidence=told)]
     return [
         {
             "movements": list(reading.movements),

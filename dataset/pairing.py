@@ -12,7 +12,7 @@ from crawler.errors import UserError
 from crawler.items import Note, Work, read_works
 from crawler.ledger import Ledger, State
 from crawler.summary import Progress, Summary, silent
-from dataset.captions import Reading, clean, num_tokens, num_words, read_note
+from dataset.captions import BIOGRAPHY, Reading, clean, num_tokens, num_words, read_note
 from dataset.doubts import shared_videos
 from dataset.index import PAIRS_NAME, load_pairs, write_pairs
 from dataset.overrides import OVERRIDE, OVERRIDES_NAME, Correction, Overrides, read_overrides
@@ -23,7 +23,7 @@ from dataset.tags import ensemble_of, instruments_of, mode_of, opus_of, tempo_cl
 logger = logging.getLogger(__name__)
 
 WORKS_NAME = "works.jsonl"
-ALIGN_METHOD = "order-and-names-1"
+ALIGN_METHOD = "fitted-field-1"  # dataset/alignment.py
 GIVEN = "given"  # the note came with its movements
 ALTERNATE = "alternate"  # reason of rows that would be pending, had their recording been chosen
 OVERRIDDEN = "overridden"  # flag of a row that a person corrected
@@ -53,6 +53,7 @@ class PairConfig:
 
     min_align_score: float = 0.0  # texts below are filtered: unsure_movement
     min_words: int = 3  # texts below are filtered: short_text
+    work_remarks: bool = False  # pair remarks on the whole work too, else filtered: work_remark
     recordings: str = "first_complete"  # a name of POLICIES; rows of others: filtered, alternate
 
     def __post_init__(self) -> None:
@@ -66,7 +67,7 @@ class PairConfig:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """Consecutive sentences of a note about the same movements."""
+    """Consecutive sentences of a note about the same movements, or about none."""
 
     note: Note
     index: int  # among the texts of the notes of this source, from 0
@@ -75,6 +76,7 @@ class Text:
     score: float  # of its least sure sentence
     flags: tuple[str, ...]
     method: str = ALIGN_METHOD
+    remark: str | None = None  # kind of a text that was read as one: biography or work
     by_hand: Mapping[str, Correction] = field(default_factory=dict)  # recording_id -> what is said
 
 
@@ -215,6 +217,7 @@ def correct(text: Text, work: Work, overrides: Overrides) -> Text:
         score=1.0,
         flags=tuple(flag for flag in text.flags if flag in OF_PROSE),
         method=OVERRIDE,
+        remark=None,
         by_hand=told,
     )
 
@@ -232,7 +235,7 @@ def work_texts(work: Work) -> list[Text]:
 
 
 def note_texts(note: Note, names: Sequence[str], first: int = 0) -> list[Text]:
-    """Consecutive sentences of the same movements, joined; remarks are left out.
+    """Consecutive sentences of the same movements, or remarks of one kind, joined.
 
     A new paragraph that does not name its movement begins a text of its own. A note whose
     movements are given is one text.
@@ -243,11 +246,15 @@ def note_texts(note: Note, names: Sequence[str], first: int = 0) -> list[Text]:
     groups: list[list[Reading]] = []
     for reading in read_note(note.text, names):
         guessed = reading.fresh and "by_order" in reading.flags
-        if guessed or not groups or groups[-1][0].movements != reading.movements:
+        if guessed or not groups or about(groups[-1][0]) != about(reading):
             groups.append([])
         groups[-1].append(reading)
-    spoken = [group for group in groups if group[0].movements]
-    return [join(note, group, index) for index, group in enumerate(spoken, first)]
+    return [join(note, group, index) for index, group in enumerate(groups, first)]
+
+
+def about(reading: Reading) -> tuple[tuple[int, ...], str | None]:
+    """What neighbouring sentences of one text have in common."""
+    return reading.movements, reading.remark
 
 
 def join(note: Note, group: Sequence[Reading], index: int) -> Text:
@@ -260,7 +267,8 @@ def join(note: Note, group: Sequence[Reading], index: int) -> Text:
     if is_fragment(raw):
         flags.add("fragment")
     score = min(reading.score for reading in group)
-    return Text(note, index, raw, group[0].movements, score, tuple(sorted(flags)))
+    movements, remark = about(group[0])
+    return Text(note, index, raw, movements, score, tuple(sorted(flags)), remark=remark)
 
 
 def is_fragment(raw: str) -> bool:
@@ -302,7 +310,7 @@ def make_pair(work: Work, text: Text, take: Take, config: PairConfig) -> Pair:
             work.work_id, text.movements, text.note.source, text.index, recording.recording_id
         ),
         work_id=work.work_id,
-        level=Level.MOVEMENT if text.movements else Level.WORK,
+        level=level_of(text.movements, len(names)),
         movements=text.movements,
         recording_id=recording.recording_id,
         caption=caption,
@@ -341,8 +349,19 @@ def make_pair(work: Work, text: Text, take: Take, config: PairConfig) -> Pair:
     )
 
 
+def level_of(movements: tuple[int, ...], last: int) -> Level:
+    """How much of a work of so many movements a text speaks of."""
+    if len(movements) == 1:
+        return Level.MOVEMENT
+    return Level.PART if 0 < len(movements) < last else Level.WORK
+
+
 def refuse(text: Text, caption: str, config: PairConfig) -> str | None:
     """Why a text becomes no example, whatever its recording."""
+    if text.remark == BIOGRAPHY:
+        return "biography"
+    if text.remark and not config.work_remarks:
+        return "work_remark"
     if text.score < config.min_align_score:
         return "unsure_movement"
     return "short_text" if num_words(caption) < config.min_words else None

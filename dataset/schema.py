@@ -155,7 +155,7 @@ AUDIO = pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.string())
 COLUMNS = (
     Column("pair_id", TEXT, "", "hash of work, movements, note source, text index and recording", nullable=False),
     Column("work_id", TEXT, "", "slug of the work's page", nullable=False),
-    Column("level", TEXT, "", "what the text speaks of: movement, part or work", nullable=False),
+    Column("level", TEXT, "", "how much the text speaks of: movement, part (several movements) or work", nullable=False),
     Column("movements", NUMBERS, "", "numbers of the movements, from 1; empty for a whole work", nullable=False),
     Column("recording_id", TEXT, "", "video_id of the recording's first part", nullable=False),
     Column("clip_id", TEXT, "", "hash of source bytes, real bounds and cutting fingerprint; texts may share a clip"),
