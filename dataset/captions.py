@@ -2,7 +2,6 @@
 
 import math
 import re
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -79,7 +78,6 @@ MUSICAL = re.compile(
     r"section|passages?|octaves?|unison|notes|strings|syncop\w+|register|metre|tempo|loud|soft\w*)\b",
     re.IGNORECASE,
 )
-PIECES = re.compile(r"\w+|[^\w\s]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,24 +117,6 @@ def ends_sentence(before: str, after: str) -> bool:
     following = re.match(r"\w+", after)
     names = following is not None and {term(last), term(following[0])} <= TERMS
     return not names  # "Menuetto. Allegretto"
-
-
-def clean(text: str) -> str:
-    """A caption: composed characters, single spaces, straight quotes, no control characters."""
-    text = unicodedata.normalize("NFC", text).translate(str.maketrans("“”‘’\u00ad", "\"\"''\u0000"))
-    text = "".join(sign if sign.isprintable() else " " * sign.isspace() for sign in text)
-    text = re.sub(r"\b(Op|No|Nos)\.(?=\d)", r"\1. ", text)
-    return re.sub(r"\s+", " ", text).strip()
-
-
-def num_words(text: str) -> int:
-    """Words, split at white space."""
-    return len(text.split())
-
-
-def num_tokens(text: str) -> int:
-    """Words and single punctuation marks: close to BERT's pre-tokenisation, no vocabulary."""
-    return len(PIECES.findall(text))
 
 
 def mentions(sentence: str, names: Sequence[str]) -> list[tuple[int, int, float]]:
