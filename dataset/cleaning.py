@@ -219,7 +219,8 @@ def without_place(text: str) -> str:
     """A text whose first sentence does not say the place of the movement, where it can do so."""
     if found := APPOSED.match(text):
         if found["article"] or is_name(found["name"]):
-            return f"{found['the']}{found['name']} {text[found.end() :]}"
+            name = found["name"].replace(",", "")  # "Allegro, ma non troppo"
+            return f"{found['the']}{name} {text[found.end() :]}"
     elif (found := JUXTAPOSED.match(text)) and is_name(found["name"]):
         return f"{found['the']}{text[found.start('name') :]}"
     if (found := PLACED.match(text)) and VERB.search(pieces(text)[0]):
@@ -231,5 +232,5 @@ def without_place(text: str) -> str:
 
 def is_name(words: str) -> bool:
     """Whether words are the name of a movement: they begin with one of tempo or form."""
-    first = re.match(r"[A-Z][^\W\d_]*(?=$|[\s-])", words)
+    first = re.match(r"[A-Z][^\W\d_]*(?=$|[\s,-])", words)
     return first is not None and term(first[0]) in NAMES
