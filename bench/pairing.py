@@ -26,6 +26,7 @@ from dataset.evidence import STRONG, mentions, movements_of
 FOLDS = 5
 LONG = 15  # sentences of a long note
 SEED = 100  # of the mixed notes that are scored: those that were fitted to have others
+MOST_EXCHANGED = 0.008  # share of the other rows that may be flagged
 NOTES, LIMIT_S = 2000, 20.0  # read on one core within this time
 LEAST = {
     "clean_accuracy": 0.96, "clean_f1": 0.95, "clean_long_f1": 0.85, "mixed_accuracy": 0.93,
@@ -122,14 +123,8 @@ def fold_of(work_id: str) -> int:
 def cross_validated(notes: Sequence[TrueNote]) -> dict[str, Score]:
     """Scores of clean and mixed notes and of the simple ways, each work by weights without it."""
     fitting, testing = read_paragraphs("fit"), read_paragraphs("test")
-    found = {
-        name: Score()
-        for name in (
-            "clean",
-            "mixed",
-            *(f"{s}_{w}" for s in ("clean", "mixed") for w in ("equal", "ordinal")),
-        )
-    }
+    ways = ("", "_equal", "_ordinal")
+    found = {f"{kind}{way}": Score() for kind in ("clean", "mixed") for way in ways}
     for fold in range(FOLDS):
         others = [note for note in notes if fold_of(note.work_id) != fold]
         weights = fit(examples_of(others, fitting))

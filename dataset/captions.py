@@ -1,7 +1,6 @@
 """A note -> readings: each sentence, or clause of one, with the movements it speaks of."""
 
 import re
-import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -185,24 +184,3 @@ def _bounds(sentence: str, names: Sequence[str]) -> list[tuple[int, int]]:
         found = found or [(0, number)]
     short = found and len(sentence[found[-1][0] :].split()) < MIN_CLAUSE
     return [] if short else found
-
-
-PIECES = re.compile(r"\w+|[^\w\s]")
-
-
-def clean(text: str) -> str:
-    """A caption: composed characters, single spaces, straight quotes, no control characters."""
-    text = unicodedata.normalize("NFC", text).translate(str.maketrans("“”‘’\u00ad", "\"\"''\u0000"))
-    text = "".join(sign if sign.isprintable() else " " * sign.isspace() for sign in text)
-    text = re.sub(r"\b(Op|No|Nos)\.(?=\d)", r"\1. ", text)
-    return re.sub(r"\s+", " ", text).strip()
-
-
-def num_words(text: str) -> int:
-    """Words, split at white space."""
-    return len(text.split())
-
-
-def num_tokens(text: str) -> int:
-    """Words and single punctuation marks: close to BERT's pre-tokenisation, no vocabulary."""
-    return len(PIECES.findall(text))

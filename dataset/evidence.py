@@ -128,21 +128,21 @@ REMARKS = {
         "lifespan": r"\((?:c\. ?)?1[5-9]\d\d ?[-–] ?(?:1[5-9]|20)\d\d\)|"
         r"\b(?:born|died|death|birth)\b",
         "he": r"\b(?:he|his|him|she|her|himself|herself)\b",
-        "study": r"\b(?:stud(?:y|ied|ies|ying|ents?)|pupils?|teach\w*|taught|lessons?|conservator\w+|"
-        r"academy|university|professor\w*|director|conductor|organist|kapellmeister|school|class|"
+        "study": r"\b(?:stud(?:y|ied|ies|ying|ents?)|pupils?|teach\w*|taught|lessons?|"
+        r"conservator\w+|academy|university|professor\w*|director|conductor|organist|kapellmeister|school|class|"
         r"trained|prize|scholarship)\b",
         "life": r"\b(?:father|mother|brother|sister|son|daughter|wife|husband|married|family|"
         r"friends?|friendship|career|childhood|appointed|moved|settled|travel\w*|war|court|"
         r"orchestra|fame|famous|reputation|forgotten|contemporar\w+|lived|virtuoso|concert tours?|"
         r"post|position|patron|prince|count|emigrat\w+|native|became|life|youth|age|years?)\b",
-        "composer": r"\b(?:composers?|composition\w*|composed|composing|wrote|written|oeuvre|output|"
-        r"works|quartets|trios|quintets|sonatas|symphon\w+|operas?)\b",
+        "composer": r"\b(?:composers?|composition\w*|composed|composing|wrote|written|oeuvre|"
+        r"output|works|quartets|trios|quintets|sonatas|symphon\w+|operas?)\b",
         "publish": r"\b(?:publi\w+|edition\w*|reprint\w*|parts|score|manuscript|printed|available|"
         r"in print|copies|copy)\b",
         "premiere": r"\b(?:premi\w+|first performance|performed|performances?|audiences?|critics?|"
         r"dedicat\w+|commission\w*|success|reception|received)\b",
-        "recommend": r"\b(?:recommend\w*|amateurs?|professionals?|deserv\w+|concert hall|repertoire|"
-        r"programme|program|players|ensembles?|groups|listeners?)\b",
+        "recommend": r"\b(?:recommend\w*|amateurs?|professionals?|deserv\w+|concert hall|"
+        r"repertoire|programme|program|players|ensembles?|groups|listeners?)\b",
         "movements": r"\bmovements\b",
         "this_work": rf"\b(?:this|the|entire|whole) (?:{WORK}|composition)\b",
         "opus": r"\b(?:opus|Op\.|No\.|WoO|catalogue|numbers?)",

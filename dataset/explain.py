@@ -8,7 +8,8 @@ from typing import Any
 
 from crawler.errors import UserError
 from crawler.items import Note, Work
-from dataset.captions import Reading, clean, read_note
+from dataset.captions import Reading, read_note
+from dataset.cleaning import TYPOGRAPHY, clean
 from dataset.overrides import NONE, work_key
 from dataset.pairing import ALTERNATE, DROPPED, TABLE
 from dataset.recordings import movement_names
@@ -79,7 +80,7 @@ def note_rows(note: Note, names: Sequence[str]) -> list[Row]:
         {
             "movements": list(reading.movements),
             "score": round(reading.score, 2),
-            "sentence": clean(reading.sentence),
+            "sentence": clean(reading.sentence, TYPOGRAPHY),
             "flags": list(reading.flags),
             "evidence": list(reading.evidence),
         }

@@ -10,8 +10,8 @@ from typing import Any
 from crawler.errors import UserError
 from crawler.records import numbered_lines
 from crawler.urls import slug
-from dataset.captions import clean
 from dataset.cells import Address, RowError, read_seconds, web_address
+from dataset.cleaning import TYPOGRAPHY, clean
 
 OVERRIDES_NAME = "overrides.csv"
 OVERRIDE = "override"  # a person gave the movements of a text, or the bounds of a clip
@@ -242,9 +242,10 @@ def read_status(text: str) -> str:
 
 def read_caption(text: str) -> str:
     """A caption as it goes into the index; ValueError when nothing is left of it."""
-    if not clean(text):
+    caption = clean(text, TYPOGRAPHY)
+    if not caption:
         raise ValueError(text)
-    return clean(text)
+    return caption
 
 
 COLUMNS: dict[str, tuple[Callable[[str], Any], str]] = {  # column -> its reader, what it allows

@@ -12,7 +12,8 @@ from crawler.errors import UserError
 from crawler.items import Note, Work, read_works
 from crawler.ledger import Ledger, State
 from crawler.summary import Progress, Summary, silent
-from dataset.captions import BIOGRAPHY, Reading, clean, num_tokens, num_words, read_note
+from dataset.captions import BIOGRAPHY, Reading, read_note
+from dataset.cleaning import CleanConfig, clean, num_tokens, num_words
 from dataset.doubts import shared_videos
 from dataset.index import PAIRS_NAME, load_pairs, write_pairs
 from dataset.overrides import OVERRIDE, OVERRIDES_NAME, Correction, Overrides, read_overrides
@@ -52,9 +53,10 @@ class PairConfig:
     """Which texts become pairs, with which recordings."""
 
     min_align_score: float = 0.0  # texts below are filtered: unsure_movement
-    min_words: int = 3  # texts below are filtered: short_text
+    min_words: int = 3  # texts below, and empty ones, are filtered: short_text
     work_remarks: bool = False  # pair remarks on the whole work too, else filtered: work_remark
     recordings: str = "first_complete"  # a name of POLICIES; rows of others: filtered, alternate
+    clean: CleanConfig = field(default_factory=CleanConfig)
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.min_align_score <= 1.0:
@@ -291,7 +293,7 @@ def make_pair(work: Work, text: Text, take: Take, config: PairConfig) -> Pair:
     """One row of the index, pending or filtered."""
     recording = take.recording
     said = text.by_hand.get(recording.recording_id, Correction())
-    caption = said.caption or clean(text.raw)
+    caption = said.caption or clean(text.raw, config.clean)
     alone = not text.movements or len(work.movements) == 1
     where = stretch(text.movements, work, recording)
     where = moved(where, said, whole=alone, chosen=take.chosen)
@@ -364,7 +366,7 @@ def refuse(text: Text, caption: str, config: PairConfig) -> str | None:
         return "work_remark"
     if text.score < config.min_align_score:
         return "unsure_movement"
-    return "short_text" if num_words(caption) < config.min_words else None
+    return "short_text" if num_words(caption) < max(config.min_words, 1) else None
 
 
 def year_of(work: Work) -> int | None:

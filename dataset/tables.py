@@ -25,6 +25,7 @@ from dataset.cells import (
     read_seconds,
     web_address,
 )
+from dataset.cleaning import TYPOGRAPHY
 from dataset.index import PAIRS_NAME, load_pairs, read_foreign, write_pairs
 from dataset.pairing import TABLE, PairConfig, Text, count_states, keep_cut, make_pair
 from dataset.recordings import Take
@@ -35,6 +36,7 @@ logger = logging.getLogger(__name__)
 FORMS = (".csv", ".tsv", ".jsonl", ".parquet")
 DELIMITERS = ",;\t|"
 SHOWN = 20  # refused rows in the summary
+AS_TYPED = PairConfig(min_words=0, clean=TYPOGRAPHY)
 BROKEN = "\0broken"  # marks a row with more or fewer cells than the header
 
 
@@ -232,7 +234,7 @@ def make_row(
         page_sha256=digest,
     )
     text = Text(note, counts.get(names, 0), entry.text, (), 1.0, (), TABLE)
-    pair = make_pair(work, text, Take(recording), PairConfig(min_words=0))
+    pair = make_pair(work, text, Take(recording), AS_TYPED)
     if entry.reason is None:
         return pair
     return dataclasses.replace(pair, status=State.FILTERED, filter_reason=entry.reason)

@@ -1,4 +1,4 @@
-"""Sentences, cleaning and the movements that sentences speak of."""
+"""Sentences and the movements that sentences speak of."""
 
 import json
 import math
@@ -11,11 +11,8 @@ import pytest
 from crawler.items import read_works
 from dataset.captions import (
     Cues,
-    clean,
     fit,
     move,
-    num_tokens,
-    num_words,
     posterior,
     read_note,
     sentences,
@@ -45,13 +42,6 @@ def test_sentences_end_where_a_reader_ends_them(text: str, parts: int) -> None:
     found = sentences(text)
     assert len(found) == parts, found
     assert "".join("".join(found).split()) == "".join(text.split())  # nothing lost, nothing added
-
-
-def test_clean_keeps_words_and_drops_typography() -> None:
-    raw = "The “cafe\u0301”\u00a0theme\n of  Op.8\u0007 — it’s so\u00adlo."
-    assert clean(raw) == 'The "café" theme of Op. 8 — it\'s solo.'
-    assert num_words("The finale, a Rondo.") == 4
-    assert num_tokens("The finale, a Rondo.") == 6
 
 
 @pytest.mark.parametrize(

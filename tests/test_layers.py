@@ -19,8 +19,10 @@ crawler.pipelines crawler.reader crawler.holdings crawler.artifacts crawler.acco
 crawler.connection crawler.settings
 crawler.spiders.earsense crawler.crawl crawler.probe
 crawler.records crawler.studyfiles crawler.anomalies crawler.released
-dataset.schema dataset.filters dataset.index dataset.tags dataset.captions dataset.cells
-dataset.overrides dataset.doubts dataset.recordings dataset.pairing dataset.explain dataset.tables
+dataset.schema dataset.filters dataset.index dataset.tags dataset.cleaning
+dataset.sentences dataset.evidence dataset.alignment dataset.captions
+dataset.cells dataset.overrides dataset.doubts dataset.recordings dataset.pairing dataset.explain
+dataset.tables
 dataset.sources dataset.audio dataset.joining dataset.timelists dataset.bounds dataset.fetch
 dataset.closeup dataset.splits dataset.ids dataset.validate dataset.plots
 dataset.report dataset.export

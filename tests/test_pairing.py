@@ -7,7 +7,9 @@ import pytest
 
 from crawler.errors import UserError
 from crawler.items import Movement, Note, Part, Person, Recording, Work, write_works
+from crawler.options import layered, variables
 from dataset.captions import Reading
+from dataset.cleaning import CleanConfig
 from dataset.index import load_pairs, write_pairs
 from dataset.pairing import (
     PairConfig,
@@ -294,3 +296,32 @@ def test_an_unnamed_paragraph_is_not_joined() -> None:
     assert [(text.raw, text.flags) for text in apart] == [(named, ()), (unnamed, ("by_order",))]
     [same] = note_texts(Note(source="Ours", text=f"{named}\n\nThe Larghetto ends softly."), names)
     assert same.flags == ()
+
+
+def test_the_switches_of_cleaning_are_read_as_a_table_and_as_variables() -> None:
+    toml = {"pair": {"min_words": 4, "clean": {"ordinals": True, "seller": False}}}
+    environment = {"EARSCRIBE_PAIR_CLEAN_SELLER": "true", "EARSCRIBE_PAIR_CLEAN_NFC": "false"}
+    config = layered(PairConfig(), "pair", toml=toml, environment=environment)
+    assert config == PairConfig(min_words=4, clean=CleanConfig(ordinals=True, nfc=False))
+    assert set(environment) <= set(variables(PairConfig(), "EARSCRIBE_PAIR_"))
+    with pytest.raises(UserError, match=r"\[pair.clean\]: unknown key 'ordinal'.*ordinals"):
+        layered(PairConfig(), "pair", toml={"pair": {"clean": {"ordinal": True}}}, environment={})
+
+
+def test_cleaning_changes_captions_and_no_identity() -> None:
+    text = "The second movement, Larghetto, is “calm” (our sound-bite begins here) and long."
+    found = work(FILES, text=text)
+    as_it_is = CleanConfig(nfc=False, quotes=False, whitespace=False, numbering=False, seller=False)
+    [raw] = pair_work(found, PairConfig(clean=as_it_is))
+    [cleaned] = pair_work(found, PairConfig(clean=CleanConfig(ordinals=True)))
+    assert raw.caption == raw.caption_raw == cleaned.caption_raw == text
+    assert cleaned.caption == 'The Larghetto is "calm" and long.'
+    assert (cleaned.num_words, cleaned.pair_id) == (6, raw.pair_id)
+    assert (cleaned.movements, cleaned.align_flags) == (raw.movements, raw.align_flags)
+
+
+def test_a_text_of_which_nothing_is_left_is_no_example() -> None:
+    note = Note(source="Ours", text="Listen to our sound bite.", movements=(2,))
+    given = dataclasses.replace(work(FILES), notes=(note,))
+    [row] = pair_work(given, PairConfig(min_words=0))
+    assert (row.caption, row.status, row.filter_reason) == ("", "filtered", "short_text")
