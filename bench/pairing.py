@@ -204,7 +204,8 @@ def table(result: dict[str, Any]) -> Iterable[str]:
             yield f"{name:<20} {value}"
     wrong = missed(result)
     for name, least in LEAST.items():
-        yield f"{name:<20} {result[name]:>8}   limit {least}   {'MISSED' if name in wrong else 'held'}"
+        verdict = "MISSED" if name in wrong else "held"
+        yield f"{name:<20} {result[name]:>8}   limit {least}   {verdict}"
 
 
 def main() -> int:
