@@ -8,7 +8,7 @@ M + 1 remarks first. The weights in alignment.toml were fitted by bench/fit_pair
 
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -58,6 +58,7 @@ MOVEMENT = (
 )  # fmt: skip
 REMARK = (*REMARKS, "fresh", "first", "last", "no_mention", "length", "bias", "others_remark")
 CUE = ("bias", "fresh", *CUES, "first")
+END = ("each", "any")  # movement that a note did not come to, and that there is one
 AT = {name: place for place, name in enumerate(MOVEMENT)}
 MOST, LONG = 3, 20  # of a kind of words in a sentence; words of a sentence of length 1
 TOKEN = re.compile(r"[a-z']+")
@@ -260,20 +261,34 @@ def _log_sum(values: Array, axis: int) -> Array:
 
 
 def read_weights(path: Path = WEIGHTS_PATH) -> Weights:
-    """The weights of a file like alignment.toml."""
+    """The weights of a file like alignment.toml; ValueError for a name that no feature has."""
     table: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
 
-    def row(named: Mapping[str, float], order: Sequence[str]) -> list[float]:
+    def row(section: str, order: Sequence[str]) -> list[float]:
+        named: Mapping[str, Any] = table
+        for name in section.split("."):
+            named = named.get(name, {})
+        _refuse_unknown(path, section, named, order)
         return [named.get(name, 0.0) for name in order]
 
+    _refuse_unknown(path, "", table, ("movement", "remark", "moves", "named", "end", "words"))
+    for section in ("moves", "named"):
+        _refuse_unknown(path, section, table[section], MOVES)
     return Weights(
-        movement=np.array(row(table["movement"], MOVEMENT)),
-        remark=np.array(row(table["remark"], REMARK)),
-        moves=np.array([row(table["moves"].get(kind, {}), CUE) for kind in MOVES]),
-        named=np.array([row(table["named"].get(kind, {}), NAMED) for kind in MOVES]),
-        end=np.array([table["end"]["each"], table["end"]["any"]]),
+        movement=np.array(row("movement", MOVEMENT)),
+        remark=np.array(row("remark", REMARK)),
+        moves=np.array([row(f"moves.{kind}", CUE) for kind in MOVES]),
+        named=np.array([row(f"named.{kind}", NAMED) for kind in MOVES]),
+        end=np.array(row("end", END)),
         words={word: (onward, remark) for word, (onward, remark) in table["words"].items()},
     )
+
+
+def _refuse_unknown(path: Path, section: str, named: Iterable[str], known: Sequence[str]) -> None:
+    unknown = sorted(set(named).difference(known))
+    if unknown:
+        where = f" in [{section}]" if section else ""
+        raise ValueError(f"{path.name} has {unknown[0]!r}{where}: known are {', '.join(known)}")
 
 
 @cache

@@ -72,12 +72,19 @@ def read_note(text: str, names: Sequence[str]) -> list[Reading]:
     flags = _flags(sentences, shown, names)
     readings = []
     for u, (sentence, number) in enumerate(zip(sentences, found.movements, strict=True)):
-        together = several(sentence, len(names))
+        together = several(sentence, len(names)) or _passage(sentence, shown.mentions[u], number)
         spoken: tuple[int, ...] = (number,) if number else ()
         spoken = together if number in together else spoken
         score = round(float(found.shares[u, number]), 4)
         readings.append(_reading(sentence, spoken, score, flags, fresh[u], shown.mentions[u]))
-    return [piece for u, one in enumerate(readings) for piece in _cut(one, u, readings, names)]
+    pieces = (_cut(one, u, readings, names, flags) for u, one in enumerate(readings))
+    return [piece for found in pieces for piece in found]
+
+
+def _passage(sentence: str, found: Sequence[Mention], number: int) -> tuple[int, ...]:
+    """Two movements of which a sentence tells the way: "From the Largo it is a step to the ..."."""
+    left = any(one.aside and one.movements == (number - 1,) for one in found)
+    return (number - 1, number) if left and sentence.startswith("From ") else ()
 
 
 def _reading(
@@ -93,7 +100,7 @@ def _reading(
     own = list(flags)
     if spoken and not any({*spoken} & {*one.movements} for one in told):
         own.append("by_order")
-    if spoken and any(not {*spoken} & {*one.movements} for one in told if one.kind in STRONG):
+    if spoken and any(not {*spoken} & {*one.movements} for one in told if _names(one)):
         own.append("names_another")
     if len(spoken) > 1:
         own.append("several_movements")
@@ -102,6 +109,11 @@ def _reading(
     return Reading(
         sentence, spoken, score, tuple(sorted(own)), fresh, remark=remark, evidence=evidence
     )
+
+
+def _names(one: Mention) -> bool:
+    """Whether a mention can mean nothing but its movements."""
+    return one.kind in STRONG or (one.kind in CLEAR and len(one.movements) == 1)
 
 
 def _told(one: Mention) -> str:
@@ -137,7 +149,11 @@ def _flags(sentences: Sequence[str], shown: Features, names: Sequence[str]) -> l
 
 
 def _cut(
-    one: Reading, place: int, readings: Sequence[Reading], names: Sequence[str]
+    one: Reading,
+    place: int,
+    readings: Sequence[Reading],
+    names: Sequence[str],
+    flags: Sequence[str],
 ) -> Iterator[Reading]:
     """A reading, in pieces where its clauses speak of one movement after the other.
 
@@ -161,7 +177,7 @@ def _cut(
     for index, number in enumerate(numbers):
         piece = one.sentence[cuts[index] : cuts[index + 1]].strip()
         read = _reading(
-            piece, (number,), one.score, (), one.fresh and not index,
+            piece, (number,), one.score, flags, one.fresh and not index,
             mentions(piece, movements_of(tuple(names))),
         )  # fmt: skip
         yield replace(read, inner=index > 0)

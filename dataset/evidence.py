@@ -28,7 +28,7 @@ ORDINAL = re.compile(
 NO_GAP = re.compile(r"\b(?:of|in|to|theme|subject|violin|half|section|time)\b")
 PLURAL = re.compile(  # "the first and second movements", "the last two movements"
     rf"\b(?:(?P<one>{'|'.join((*ORDINALS, *LAST))}) (?:(?P<count>two|three)|"
-    rf"(?:and|to|through) (?:the )?(?P<other>{'|'.join((*ORDINALS, *LAST))}))|"
+    rf"(?P<link>and|to|through) (?:the )?(?P<other>{'|'.join((*ORDINALS, *LAST))}))|"
     r"(?P<inner>(?:two )?(?:middle|inner|central)(?: two)?)) (?:[\w-]+ )?movements\b",
     re.IGNORECASE,
 )
@@ -280,6 +280,8 @@ def _placed(sentence: str, work: Movements) -> Iterator[Mention]:
     ):  # fmt: skip
         for match in pattern.finditer(sentence):
             yield _mention(sentence, match, [number_of(match[1], work.last)], kind)
+    if plural := _plural(sentence, work.last):
+        yield _mention(sentence, *plural, "ordinal")
     middle = range(2, work.last)
     for pattern, numbers, kind in (
         (FINALE, [work.last], "finale"), (SLOW_MOVEMENT, work.slow, "slow"),
@@ -359,18 +361,33 @@ def _implied(word: str, work: Movements) -> tuple[int, ...]:
 
 def several(sentence: str, last: int) -> tuple[int, ...]:
     """The neighbouring movements that a sentence speaks of together; () = it does not."""
-    match = PLURAL.search(sentence)
-    if match is None:
+    if plural := _plural(sentence, last):
+        return plural[1]
+    match = SECOND_OF_TWO.search(sentence)
+    number = number_of(match[1], last) if match else 0
+    if match is None or not 1 < number <= last:
         return ()
+    first = re.search(rf"\b{ORDINALS[number - 2]}\b", sentence[: match.start()], re.IGNORECASE)
+    return (number - 1, number) if first else ()
+
+
+def _plural(sentence: str, last: int) -> tuple[re.Match[str], tuple[int, ...]] | None:
+    """Where a sentence names neighbouring movements together, and which, unless it compares."""
+    match = PLURAL.search(sentence)
+    if match is None or COMPARES.search(sentence[: match.start()][-40:]):
+        return None
+    inside = tuple(n for n in _range(match, last) if 1 <= n <= last)
+    return (match, inside) if len(inside) > 1 else None
+
+
+def _range(match: re.Match[str], last: int) -> range:
+    """The movements of a plural; the first and the last of four are no neighbours: none."""
     if match["inner"]:
-        numbers = range(2, last)
-    elif match["count"]:
+        return range(2, last)
+    first = number_of(match["one"], last)
+    if match["count"]:
         count = ("two", "three").index(match["count"].lower()) + 2
-        first = number_of(match["one"], last)
-        numbers = (
-            range(last - count + 1, last + 1) if first == last else range(first, first + count)
-        )
-    else:
-        numbers = range(number_of(match["one"], last), number_of(match["other"], last) + 1)
-    inside = tuple(n for n in numbers if 1 <= n <= last)
-    return inside if len(inside) > 1 else ()
+        return range(last - count + 1, last + 1) if first == last else range(first, first + count)
+    other = number_of(match["other"], last)
+    apart = match["link"].lower() == "and" and other != first + 1
+    return range(0) if apart else range(first, other + 1)
