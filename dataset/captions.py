@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from dataset.alignment import Features, align, features, fitted
 from dataset.evidence import (
     ABOUT_WORK,
+    EARLY,
     FAINT,
     LIFE,
     REMARKS,
@@ -83,7 +84,7 @@ def read_note(text: str, names: Sequence[str]) -> list[Reading]:
 
 def _passage(sentence: str, found: Sequence[Mention], number: int) -> tuple[int, ...]:
     """Two movements of which a sentence tells the way: "From the Largo it is a step to the ..."."""
-    left = any(one.aside and one.movements == (number - 1,) for one in found)
+    left = any(one.start < EARLY and one.movements == (number - 1,) for one in found)
     return (number - 1, number) if left and sentence.startswith("From ") else ()
 
 
