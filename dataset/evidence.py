@@ -38,7 +38,7 @@ BARE = re.compile(  # "The third is", "but the last, "
 )
 FOURTH = re.compile(  # "The fourth dons the mutes"
     r"^The (third|fourth|fifth|sixth|seventh),? "
-    r"(?!theme|subject|idea|melody|voice|section|variation|quartet|trio|work|of|bar)[a-z]+",
+    r"(?!theme|subject|idea|melody|voice|section|variation|quartet|trio|work|of|bar|time)[a-z]+",
     re.IGNORECASE,
 )
 SECOND_OF_TWO = re.compile(  # "the first movement to the lively second"

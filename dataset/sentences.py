@@ -1,7 +1,7 @@
 """Prose -> its sentences, as they stand there."""
 
 import re
-from collections.abc import Iterator
+from itertools import pairwise
 
 import sentencex
 
@@ -12,6 +12,11 @@ PARAGRAPH = re.compile(r"\n\s*\n")
 ABBREVIATIONS = frozenset("e.g i.e cf ca c dr mr mrs ms st prof vol vs mme bd viz approx".split())
 NUMBERED = frozenset("no nos op opp hob k kv d b woo bwv p pp bar bars mov mvt nr opus sz".split())
 KEY = ("in", "major", "minor")  # a single capital behind "in" is a key and no initial: "in C."
+MANNER = frozenset("cantabile con espressivo grazioso maestoso mesto molto poco sostenuto".split())
+AGAIN = re.compile(  # ends that sentencex lets pass: "in G. A horn", "for now … Then", "(so.) All"
+    r"(?:(?<=\bin [A-G]\.)|(?<=…)|(?<=[.!?][)\]]))\s+(?=[\"“(]?[A-Z])"
+)
+CLOSING = tuple(")]”’")
 
 
 def paragraphs(text: str) -> list[list[str]]:
@@ -28,28 +33,37 @@ def sentences(text: str) -> list[str]:
     found: list[str] = []
     for piece in _pieces(text):
         if found and not ends_sentence(found[-1], piece):
-            found[-1] += f" {piece}"
+            found[-1] += piece
         else:
             found.append(piece)
-    return found
+    return [stripped for one in found if (stripped := one.strip())]
 
 
-def _pieces(text: str) -> Iterator[str]:
+def _pieces(text: str) -> list[str]:
+    """A text cut wherever a sentence may end, with all its white space."""
+    cuts, at = {0, len(text), *(match.end() for match in AGAIN.finditer(text))}, 0
     for piece in sentencex.segment("en", text):
-        if stripped := piece.strip():
-            yield stripped
+        at += len(piece)
+        cuts.add(at)
+    return [text[start:end] for start, end in pairwise(sorted(cuts))]
 
 
 def ends_sentence(before: str, after: str) -> bool:
     """Whether a sentence ends between two pieces of text."""
+    after = after.lstrip()
+    if after.startswith(CLOSING):
+        return False
     words = before[-80:].split()
     last = words[-1].lstrip("(“\"'") if words else ""
     bare = last.rstrip(".")
     if not last.endswith("."):
         return True
-    if bare.lower() in ABBREVIATIONS or (bare.lower() in NUMBERED and after[:1].isdigit()):
+    short = bare.lower()
+    if (short in ABBREVIATIONS and bare != "C") or (short in NUMBERED and after[:1].isdigit()):
         return False
     if len(bare) == 1 and bare.isupper():
         return len(words) > 1 and words[-2].lower() in KEY
     following = re.match(r"\w+", after)
-    return not (following and {term(bare), term(following[0])} <= TERMS)  # "Menuetto. Allegretto"
+    if following is None or term(bare) not in TERMS:
+        return True
+    return term(following[0]) not in TERMS | MANNER  # "Menuetto. Allegretto"
