@@ -205,7 +205,10 @@ def toml_of(weights: Weights) -> str:
                 lines += ["", f"[{title}.{kind}]", *rows(names, values)]
     lines += ["", "[end]", f"each = {weights.end[0]:g}", f"any = {weights.end[1]:g}"]
     lines += ["", "# word = [for going on to another movement, for a remark]; ^ = at the beginning"]
-    lines += ["[words]"] + [f'"{w}" = [{a:g}, {b:g}]' for w, (a, b) in weights.words.items()]
+    # + 0.0: no "-0"
+    lines += ["[words]"] + [
+        f'"{w}" = [{a + 0.0:g}, {b + 0.0:g}]' for w, (a, b) in weights.words.items()
+    ]
     return "\n".join(lines) + "\n"
 
 

@@ -73,7 +73,7 @@ COMPARES = re.compile(  # what stands before a movement that is only compared wi
     r"(?:(?<![\w-])(?:like|unlike|than|as in|as with|as if|recall\w*|echo\w*|remember\w*|"
     r"reminiscent of|quot\w+|heard in|used in|found in|that of|those of|in contrast (?:to|with)|"
     r"contrasts? with|compared (?:to|with)|similar to|remind\w*|hint\w*|anticipat\w+|"
-    r"foreshadow\w*|expect\w*|back to|return to|from|preced\w+|after|between)\b"
+    r"foreshadow\w*|expect\w*|back to|return\w* to|from|preced\w+|after|between)\b"
     r"(?: that of| those of| of| in)?)(?: the| its| this| a| an)?(?: [\w'’-]+)? ?$",
     re.IGNORECASE,
 )
