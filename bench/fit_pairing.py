@@ -205,10 +205,10 @@ def toml_of(weights: Weights) -> str:
                 lines += ["", f"[{title}.{kind}]", *rows(names, values)]
     lines += ["", "[end]", f"each = {weights.end[0]:g}", f"any = {weights.end[1]:g}"]
     lines += ["", "# word = [for going on to another movement, for a remark]; ^ = at the beginning"]
-    # + 0.0: no "-0"
-    lines += ["[words]"] + [
-        f'"{w}" = [{a + 0.0:g}, {b + 0.0:g}]' for w, (a, b) in weights.words.items()
-    ]
+    lines += ["[words]"]
+    for word, said in weights.words.items():
+        onward, remark = (value + 0.0 for value in said)  # + 0.0: no "-0"
+        lines += [f'"{word}" = [{onward:g}, {remark:g}]']
     return "\n".join(lines) + "\n"
 
 

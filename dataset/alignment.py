@@ -40,6 +40,7 @@ CAP = 1.5  # evidence of one kind for a movement in a sentence is no more
 SURE = 0.5  # a mention shared by more than two movements names none
 BACK = -6.0  # to return to an earlier movement; the study's texts were put in order, so not fitted
 NEVER = -1e6
+MOST_SKIPPED = 2  # movements that are paid for: a note of the first and the sixth may name both
 MOVES = (
     "rest", "leave", "resume", "enter_first", "enter_next", "stay", "next", "skip", "back"
 )  # fmt: skip
@@ -185,7 +186,7 @@ def moves(last: int) -> tuple[NDArray[np.int64], Array]:
         kinds[before, furthest] = MOVES.index("leave" if speaks else "rest")
         for number in range(1, last + 1):
             kinds[before, last + number] = MOVES.index(_move(number - furthest, furthest, speaks))
-            times[before, last + number] = max(number - furthest - 1, 1)
+            times[before, last + number] = min(max(number - furthest - 1, 1), MOST_SKIPPED)
     return kinds, times
 
 

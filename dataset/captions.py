@@ -35,7 +35,10 @@ CLEAR = (
     "form_word",
     "phrase",
 )
-ANTICIPATES = re.compile(r"\b(?:until|before|prepar\w+|anticipat\w+|hint\w*|like|than)\b[^,;]*$")
+ANTICIPATES = re.compile(
+    r"\b(?:until|before|prepar\w+|anticipat\w+|hint\w*|like|than)\b(?:,[^,;]*,)?[^,;]*$"
+)
+AHEAD = 120  # letters before a mention in which a word may say that it only looks ahead
 MIN_CLAUSE = 4  # words
 COMMON = frozenset("the and of is in a with it to by as this".split())
 MIN_COMMON, MIN_TOLD = 0.08, 12  # share of these in English prose, of so many words or more
@@ -135,7 +138,7 @@ def remark_of(sentence: str) -> str:
 
 def _flags(sentences: Sequence[str], shown: Features, names: Sequence[str]) -> list[str]:
     """What speaks against a whole note."""
-    words = [word for tokens in sentences for word in re.findall(r"[a-zà-ÿ']+", tokens.lower())]
+    words = [word for tokens in sentences for word in re.findall(r"[^\W\d_]+", tokens.lower())]
     common = sum(word in COMMON for word in words)
     found = ["not_english"] if len(words) >= MIN_TOLD and common < MIN_COMMON * len(words) else []
     own = frozenset().union(*movements_of(tuple(names)).terms)
@@ -195,7 +198,8 @@ def _bounds(sentence: str, names: Sequence[str]) -> list[tuple[int, int]]:
         if found and number != found[-1][1]:
             at = max((clause for clause in clauses if clause <= one.start), default=0)
             early = len(sentence[found[-1][0] : at].split()) < MIN_CLAUSE
-            if number != found[-1][1] + 1 or early or ANTICIPATES.search(sentence[at : one.start]):
+            ahead = ANTICIPATES.search(sentence[found[-1][0] : one.start][-AHEAD:])
+            if number != found[-1][1] + 1 or early or ahead:
                 return []
             found.append((at, number))
         found = found or [(0, number)]

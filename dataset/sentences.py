@@ -42,7 +42,8 @@ def sentences(text: str) -> list[str]:
 def _pieces(text: str) -> list[str]:
     """A text cut wherever a sentence may end, with all its white space."""
     cuts, at = {0, len(text), *(match.end() for match in AGAIN.finditer(text))}, 0
-    for piece in sentencex.segment("en", text):
+    plain = text.encode(errors="replace").decode()  # half characters as "?", each in its place
+    for piece in sentencex.segment("en", plain):
         at += len(piece)
         cuts.add(at)
     return [text[start:end] for start, end in pairwise(sorted(cuts))]

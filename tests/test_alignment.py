@@ -67,7 +67,7 @@ def weighed(shown: Features, weights: Weights, path: tuple[int, ...]) -> float:
                 step, "skip" if step > 1 else "back"
             )
             move = "enter_first" if step == 1 and not furthest else move
-            times = max(step - 1, 1)
+            times = min(max(step - 1, 1), 2)
             total += float(shown.movement[u, number - 1] @ weights.movement)
             total += float(shown.named[u, number - 1] @ weights.named[MOVES.index(move)])
         else:
@@ -81,7 +81,7 @@ def weighed(shown: Features, weights: Weights, path: tuple[int, ...]) -> float:
     return total + left * weights.end[0] + (left > 0) * weights.end[1]
 
 
-@pytest.mark.parametrize(("last", "sentences"), [(1, 1), (1, 5), (2, 4), (3, 4), (3, 1)])
+@pytest.mark.parametrize(("last", "sentences"), [(1, 1), (1, 5), (2, 4), (3, 4), (3, 1), (5, 3)])
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_the_way_and_the_shares_are_those_of_every_path(
     last: int, sentences: int, seed: int
