@@ -175,10 +175,11 @@ def test_a_sentence_is_not_cut_back_behind_the_one_before() -> None:
 def test_pieces_keep_what_speaks_against_their_note() -> None:
     text = (
         "The slow movement is the Andante cantabile; the third movement ist ein Tanz. "
-        "Danach kommt nichts mehr, denn der Abend war lang, und alle gehen nach Hause."
+        "Danach kommt nichts mehr, denn der Abend war lang, und alle gehen nach Hause. "
+        "Wer noch bleibt, der singt leise vor sich hin und wartet auf den Morgen."
     )
     readings = read_note(text, NAMES)
-    assert [one.inner for one in readings] == [False, True, False]
+    assert [one.inner for one in readings] == [False, True, False, False]
     assert all("not_english" in one.flags for one in readings)
 
 
