@@ -26,7 +26,7 @@ def test_every_sentence_is_told_as_the_stage_reads_it() -> None:
     assert [row["sentence"] for row in rows] == [one.sentence for one in readings]
     assert [tuple(row["movements"]) for row in rows] == [one.movements for one in readings]
     assert [tuple(row["evidence"]) for row in rows] == [one.evidence for one in readings]
-    assert rows[-1]["flags"] == ["two_movements"]
+    assert rows[-1]["flags"] == ["several_movements"]
     assert [row["name"] for row in found.movements] == movement_names(WORK)
     assert found.to_dict()["notes"][0]["sentences"] == rows
 

@@ -15,6 +15,7 @@ from dataset.pairing import (
     PairConfig,
     is_free,
     join,
+    level_of,
     note_texts,
     pair,
     pair_work,
@@ -25,7 +26,7 @@ from dataset.schema import Pair
 ALL = PairConfig(recordings="all")
 TEXT = (
     "The first movement begins in unison. The slow movement is a song for the viola. "
-    "The Menuetto is rough, and the finale, a Presto, follows without a break."
+    "The last two movements, a rough Menuetto with a Presto, follow without a break."
 )
 
 
@@ -82,6 +83,45 @@ def test_every_text_meets_every_recording_once() -> None:
     assert [row.movements for row in found[::3]] == [(1,), (2,), (3, 4)]
     assert len(found) == 9 == len({row.pair_id for row in found})
     assert [row.text_index for row in found] == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+
+
+def test_a_sentence_that_walks_on_becomes_a_text_a_movement() -> None:
+    text = "The Menuetto is rough and loud, and the finale, a Presto, follows without a break."
+    found = pair_work(work(OFFSETS, text=text), ALL)
+    assert [(row.movements, row.caption, row.level) for row in found] == [
+        ((3,), "The Menuetto is rough and loud,", "movement"),
+        ((4,), "and the finale, a Presto, follows without a break.", "movement"),
+    ]
+    assert [row.align_flags for row in found] == [("fragment",), ("fragment",)]
+    assert [(row.start_s, row.end_s) for row in found] == [(62.0, 90.0), (92.0, None)]
+
+
+def test_remarks_are_rows_with_their_kind_for_a_reason() -> None:
+    text = (
+        "He was born in 1790 and studied with his father.\n\nThe first movement begins in unison. "
+        "The slow movement is a song.\n\nThe quartet was published and first performed in 1824."
+    )
+    noted = work(WHOLE, text=text)
+    found = pair_work(noted, ALL)
+    assert [(row.movements, row.filter_reason) for row in found] == [
+        ((), "biography"), ((1,), None), ((2,), None), ((), "work_remark"),
+    ]  # fmt: skip
+    assert [row.level for row in found] == ["work", "movement", "movement", "work"]
+    kept = pair_work(noted, PairConfig(recordings="all", work_remarks=True))
+    assert [row.filter_reason for row in kept] == ["biography", None, None, None]
+    assert [row.pair_id for row in kept] == [row.pair_id for row in found]
+
+
+def test_several_movements_are_a_part_of_a_work_and_all_of_them_the_work() -> None:
+    *_, both = rows(OFFSETS)
+    assert (both.movements, both.level, both.movement_name) == (
+        (3, 4),
+        "part",
+        "Menuetto. Allegretto",
+    )
+    assert {row.level for row in rows(OFFSETS)[:2]} == {"movement"}
+    assert [level_of(numbers, 2) for numbers in ((), (1,), (1, 2))] == ["work", "movement", "work"]
+    assert [level_of(numbers, 4) for numbers in ((1, 2), (1, 2, 3, 4))] == ["part", "work"]
 
 
 def test_offsets_of_the_page_become_bounds() -> None:
@@ -160,8 +200,9 @@ def test_two_notes_of_one_source_keep_their_identities_apart() -> None:
 
 
 def test_thresholds_filter_and_say_why() -> None:
-    unsure = pair_work(work(FILES), PairConfig(min_align_score=1.0, recordings="all"))
-    assert unsure[0].filter_reason == "unsure_movement"
+    unsure = pair_work(work(FILES), PairConfig(min_align_score=0.99, recordings="all"))
+    assert [row.filter_reason for row in unsure[:2]] == [None, "unsure_movement"]
+    assert unsure[0].align_score >= 0.99 > unsure[1].align_score
     short = pair_work(work(FILES, text="The finale: Presto."), PairConfig(min_words=10))
     assert short[0].filter_reason == "short_text"
     with pytest.raises(UserError, match=r"min_align_score 2 is not in 0..1"):
@@ -192,7 +233,7 @@ def test_flags_of_the_recording_join_those_of_the_text(tmp_path: Path) -> None:
     flags = {row.movements: row.align_flags for row in load_pairs(tmp_path / "pairs.parquet")
              if row.work_id == one.work_id}  # fmt: skip
     assert flags[2,] == ("long_movement", "shared_video")
-    assert flags[3, 4] == ("shared_video", "two_movements")
+    assert flags[3, 4] == ("several_movements", "shared_video")
 
 
 def test_rows_of_one_label_are_refused_for_that() -> None:
@@ -289,7 +330,7 @@ def test_a_joined_text_tells_what_speaks_against_any_sentence(
 def test_an_unnamed_paragraph_is_not_joined() -> None:
     """The same sentence goes on within a paragraph, and begins a text after a break."""
     names = ("Allegro", "Larghetto")
-    named, unnamed = "The Larghetto sings in the viola.", "The strings answer in soft chords."
+    named, unnamed = "The second movement is a Larghetto.", "Its theme returns and it dies away."
     [joined] = note_texts(Note(source="Ours", text=f"{named} {unnamed}"), names)
     assert joined.flags == ("partly_by_order",)
     apart = note_texts(Note(source="Ours", text=f"{named}\n\n{unnamed}"), names)
