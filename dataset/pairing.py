@@ -297,8 +297,8 @@ def make_pair(work: Work, text: Text, take: Take, config: PairConfig) -> Pair:
     alone = not text.movements or len(work.movements) == 1
     where = stretch(text.movements, work, recording)
     where = moved(where, said, whole=alone, chosen=take.chosen)
-    refusal = DROPPED if said.dropped else take.refusal if said.video is None else None
-    refusal = refusal or where.refusal or refuse(text, caption, config)
+    refusal = DROPPED if said.dropped else refuse(text, caption, config)
+    refusal = refusal or (take.refusal if said.video is None else None) or where.refusal
     if refusal is None and not take.chosen:
         refusal = ALTERNATE
     flags = unanswered({*text.flags, *take.against(text.movements)}, said)

@@ -17,6 +17,8 @@ AGAIN = re.compile(  # ends that sentencex lets pass: "in G. A horn", "for now �
     r"(?:(?<=\bin [A-G]\.)|(?<=…)|(?<=[.!?][)\]]))\s+(?=[\"“(]?[A-Z])"
 )
 CLOSING = tuple(")]”’")
+OPENED = re.compile(r"\s[\"“]$")  # a quotation mark that belongs to what follows
+UNPAIRED = str.maketrans('"“”', "   ")
 
 
 def paragraphs(text: str) -> list[list[str]]:
@@ -42,11 +44,21 @@ def sentences(text: str) -> list[str]:
 def _pieces(text: str) -> list[str]:
     """A text cut wherever a sentence may end, with all its white space."""
     cuts, at = {0, len(text), *(match.end() for match in AGAIN.finditer(text))}, 0
-    plain = text.encode(errors="replace").decode()  # half characters as "?", each in its place
-    for piece in sentencex.segment("en", plain):
+    for piece in sentencex.segment("en", _plain(text)):
         at += len(piece)
-        cuts.add(at)
+        cuts.add(at - 1 if OPENED.search(text[:at][-2:]) else at)
     return [text[start:end] for start, end in pairwise(sorted(cuts))]
+
+
+def _plain(text: str) -> str:
+    """A text of as many characters that sentencex can read.
+
+    Half characters are "?", and quotation marks that do not pair off are blanks: sentencex would
+    take all that follows one for what is quoted.
+    """
+    plain = text.encode(errors="replace").decode()
+    paired = plain.count('"') % 2 == 0 and plain.count("“") == plain.count("”")
+    return plain if paired else plain.translate(UNPAIRED)
 
 
 def ends_sentence(before: str, after: str) -> bool:
@@ -59,6 +71,8 @@ def ends_sentence(before: str, after: str) -> bool:
     bare = last.rstrip(".")
     if not last.endswith("."):
         return True
+    if len(words) == 1 and bare.isdigit():  # "1. The opening"
+        return False
     short = bare.lower()
     if (short in ABBREVIATIONS and bare != "C") or (short in NUMBERED and after[:1].isdigit()):
         return False

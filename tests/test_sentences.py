@@ -29,11 +29,11 @@ from dataset.sentences import paragraphs, sentences
         "It rises ... and falls again.",
         "It lasts 3.5 minutes at most.",
         "no stop at all",
+        "1. The opening is bold.",
     ],
 )
 def test_a_stop_within_a_sentence_ends_none(one: str) -> None:
     assert sentences(one) == [one]
-    assert sentences(f"It is early. {one}") == ["It is early.", one]
 
 
 @pytest.mark.parametrize(
@@ -50,10 +50,18 @@ def test_a_stop_within_a_sentence_ends_none(one: str) -> None:
         ("It fades …", "Then the drum enters."),
         ("It is Op. 18 No. 2.", "It is early."),
         ("The violin has the Adagio.", "The cello waits."),
+        ("The first is “bold.", "The second is “a prayer.”", "The third is short."),
+        ('The first ends "playful."', 'It is "short.', "The third is long."),
+        ("It is “bold.", "“The second is a prayer.”", "The third is short."),
     ],
 )
 def test_a_sentence_ends_where_a_reader_ends_it(parts: tuple[str, ...]) -> None:
     assert sentences(" ".join(parts)) == list(parts)
+
+
+def test_a_stop_that_ends_none_ends_none_in_the_middle_either() -> None:
+    text = "It is early. The quartet Op. 8, No. 2 is by J. S. Bach, i.e. by the elder. It is short."
+    assert len(sentences(text)) == 3
 
 
 def test_paragraphs_are_cut_first() -> None:
