@@ -46,7 +46,7 @@ def _pieces(text: str) -> list[str]:
     cuts, at = {0, len(text), *(match.end() for match in AGAIN.finditer(text))}, 0
     for piece in sentencex.segment("en", _plain(text)):
         at += len(piece)
-        cuts.add(at - 1 if OPENED.search(text[:at][-2:]) else at)
+        cuts.add(at - 1 if OPENED.search(text[max(at - 2, 0) : at]) else at)
     return [text[start:end] for start, end in pairwise(sorted(cuts))]
 
 
