@@ -16,8 +16,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from bench.fit_pairing import Example, example, examples_of, fit
 from bench.notes import TrueNote, clean_note, mixed_note, read_paragraphs, study_works
 from crawler.items import Work
@@ -241,7 +239,6 @@ def main() -> int:
     parser.add_argument("--errors", type=Path, help="write the places of the wrong sentences here")
     parser.add_argument("--json", action="store_true", help="last line: the figures as JSON")
     given = parser.parse_args()
-    torch.manual_seed(0)
     result = {"cores": os.cpu_count(), "machine": platform.platform()}
     figures, places = measure(given.released, given.notes)
     result |= figures
