@@ -52,12 +52,16 @@ class Score:
     bounds: list[int] = field(default_factory=lambda: [0, 0, 0])  # found, invented, missed
     long_bounds: list[int] = field(default_factory=lambda: [0, 0, 0])
     wrong: dict[str, int] = field(default_factory=dict)  # kind of error -> sentences
+    labels: Counter[tuple[str, int]] = field(
+        default_factory=Counter
+    )  # (work, movement) -> sentences
     places: list[dict[str, Any]] = field(default_factory=list)  # a row a wrong sentence
 
     def add(self, work_id: str, truth: Sequence[int], found: Sequence[int]) -> None:
         """Count a note's sentences and the places where the movement changes."""
         self.right += sum(a == b for a, b in zip(truth, found, strict=True))
         self.sentences += len(truth)
+        self.labels.update((work_id, number) for number in truth)
         true, told = changes(truth), changes(found)
         counts = len(true & told), len(told - true), len(true - told)
         for total in (self.bounds, self.long_bounds) if len(truth) >= LONG else (self.bounds,):
@@ -197,10 +201,12 @@ def measure(folder: Path, number: int) -> tuple[dict[str, Any], list[dict[str, A
     for name in ("clean", "mixed"):
         result[f"{name}_sentences"] = found[name].sentences
         result[f"{name}_wrong"] = dict(sorted(found[name].wrong.items()))
-    against = doubtful(works)
-    places = found["clean"].places
-    doubted = sum((one["work"], one["truth"]) in against for one in places)
-    result["clean_wrong_in_doubtful_texts"] = doubted
+    against, places = doubtful(works), found["clean"].places
+    doubted = sum(found["clean"].labels[key] for key in against)
+    wrong = sum((one["work"], one["truth"]) in against for one in places)
+    result["doubtful_sentences"], result["doubtful_wrong"] = doubted, wrong
+    right = found["clean"].right - (doubted - wrong)
+    result["undoubted_accuracy"] = round(right / (found["clean"].sentences - doubted), 4)
     result["clean_wrong_by_work"] = dict(Counter(one["work"] for one in places).most_common(8))
     result |= exchanged(works)
     return result | {"read_notes": number, "read_s": speed(notes, number)}, places
