@@ -10,15 +10,15 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from bench.fit_pairing import Example, example, examples_of, fit
 from bench.notes import TrueNote, clean_note, mixed_note, read_paragraphs, study_works
+from crawler.items import Work
 from dataset.alignment import align
 from dataset.captions import read_note
 from dataset.evidence import STRONG, mentions, movements_of
@@ -39,7 +39,8 @@ EXCHANGED = {
     ("August-Walter-Octet-Op-7", 2),
     ("August-Walter-Octet-Op-7", 3),
 }
-Way = Callable[[Example], Sequence[int]]
+# Flags of a text of the study that speak against the movement it was given.
+AGAINST = {"exchanged", "names_another", "names_finale", "same_sent_id", "suspect_alignment"}
 
 
 @dataclass
@@ -51,17 +52,23 @@ class Score:
     bounds: list[int] = field(default_factory=lambda: [0, 0, 0])  # found, invented, missed
     long_bounds: list[int] = field(default_factory=lambda: [0, 0, 0])
     wrong: dict[str, int] = field(default_factory=dict)  # kind of error -> sentences
+    labels: Counter[tuple[str, int]] = field(
+        default_factory=Counter
+    )  # (work, movement) -> sentences
+    places: list[dict[str, Any]] = field(default_factory=list)  # a row a wrong sentence
 
-    def add(self, truth: Sequence[int], found: Sequence[int]) -> None:
+    def add(self, work_id: str, truth: Sequence[int], found: Sequence[int]) -> None:
         """Count a note's sentences and the places where the movement changes."""
         self.right += sum(a == b for a, b in zip(truth, found, strict=True))
         self.sentences += len(truth)
+        self.labels.update((work_id, number) for number in truth)
         true, told = changes(truth), changes(found)
         counts = len(true & told), len(told - true), len(true - told)
         for total in (self.bounds, self.long_bounds) if len(truth) >= LONG else (self.bounds,):
             total[:] = [a + b for a, b in zip(total, counts, strict=True)]
-        for a, b in zip(truth, found, strict=True):
+        for place, (a, b) in enumerate(zip(truth, found, strict=True)):
             if a != b:
+                self.places.append({"work": work_id, "sentence": place, "truth": a, "found": b})
                 kind = (
                     "remark for movement"
                     if not b
@@ -132,17 +139,27 @@ def cross_validated(notes: Sequence[TrueNote]) -> dict[str, Score]:
             if fold_of(note.work_id) == fold:
                 for name, one in (("clean", note), ("mixed", mixed_note(note, testing, SEED))):
                     shown = example(one)
-                    found[name].add(shown.truth, align(shown.shown, weights).movements)
-                    found[f"{name}_equal"].add(shown.truth, equal_split(shown))
-                    found[f"{name}_ordinal"].add(shown.truth, nearest_ordinal(shown))
+                    found[name].add(
+                        note.work_id, shown.truth, align(shown.shown, weights).movements
+                    )
+                    found[f"{name}_equal"].add(note.work_id, shown.truth, equal_split(shown))
+                    found[f"{name}_ordinal"].add(note.work_id, shown.truth, nearest_ordinal(shown))
     return found
 
 
-def exchanged(folder: Path) -> dict[str, Any]:
+def doubtful(works: Sequence[Work]) -> set[tuple[str, int]]:
+    """The texts, as (work, movement), that carry a flag against their movement."""
+    return {
+        (work.work_id, note.movements[0])
+        for work in works for note in work.notes if note.movements and AGAINST & {*note.flags}
+    }  # fmt: skip
+
+
+def exchanged(works: Sequence[Work]) -> dict[str, Any]:
     """How many of the known exchanged rows are flagged, and how many others."""
     rows = [
         ((work.work_id, note.movements[0]), "exchanged" in note.flags)
-        for work in study_works(folder) for note in work.notes if note.movements
+        for work in works for note in work.notes if note.movements
     ]  # fmt: skip
     known = [flagged for key, flagged in rows if key in EXCHANGED]
     other = [flagged for key, flagged in rows if key not in EXCHANGED]
@@ -173,9 +190,10 @@ def missed(result: dict[str, Any]) -> list[str]:
     return low + slow + ["exchanged_found"] * flags
 
 
-def measure(folder: Path, number: int) -> dict[str, Any]:
-    """Every figure as a plain value."""
-    notes = [clean_note(work) for work in study_works(folder)]
+def measure(folder: Path, number: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Every figure as a plain value, and the wrong sentences of the clean notes."""
+    works = study_works(folder)
+    notes = [clean_note(work) for work in works]
     result: dict[str, Any] = {"works": len(notes)}
     found = cross_validated(notes)
     for name, score in found.items():
@@ -183,8 +201,15 @@ def measure(folder: Path, number: int) -> dict[str, Any]:
     for name in ("clean", "mixed"):
         result[f"{name}_sentences"] = found[name].sentences
         result[f"{name}_wrong"] = dict(sorted(found[name].wrong.items()))
-    result |= exchanged(folder)
-    return result | {"read_notes": number, "read_s": speed(notes, number)}
+    against, places = doubtful(works), found["clean"].places
+    doubted = sum(found["clean"].labels[key] for key in against)
+    wrong = sum((one["work"], one["truth"]) in against for one in places)
+    result["doubtful_sentences"], result["doubtful_wrong"] = doubted, wrong
+    right = found["clean"].right - (doubted - wrong)
+    result["undoubted_accuracy"] = round(right / (found["clean"].sentences - doubted), 4)
+    result["clean_wrong_by_work"] = dict(Counter(one["work"] for one in places).most_common(8))
+    result |= exchanged(works)
+    return result | {"read_notes": number, "read_s": speed(notes, number)}, places
 
 
 def table(result: dict[str, Any]) -> Iterable[str]:
@@ -200,7 +225,11 @@ def table(result: dict[str, Any]) -> Iterable[str]:
             yield f"{title + ', ' + kind:<24}{row[0]:>10}{row[1]:>13}{row[2]:>10}"
     yield ""
     for name, value in result.items():
-        if not name.startswith(("clean_", "mixed_")) or name.endswith(("wrong", "sentences")):
+        if (
+            not name.startswith(("clean_", "mixed_"))
+            or "wrong" in name
+            or name.endswith("sentences")
+        ):
             yield f"{name:<20} {value}"
     wrong = missed(result)
     for name, least in LEAST.items():
@@ -213,11 +242,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--released", type=Path, required=True, help="the 2022 study's files")
     parser.add_argument("--notes", type=int, default=NOTES, help="read for the speed")
+    parser.add_argument("--errors", type=Path, help="write the places of the wrong sentences here")
     parser.add_argument("--json", action="store_true", help="last line: the figures as JSON")
     given = parser.parse_args()
-    torch.manual_seed(0)
     result = {"cores": os.cpu_count(), "machine": platform.platform()}
-    result |= measure(given.released, given.notes)
+    figures, places = measure(given.released, given.notes)
+    result |= figures
+    if given.errors:
+        given.errors.write_text("".join(json.dumps(one) + "\n" for one in places))
     print("\n".join(table(result)))
     if given.json:
         print(json.dumps(result))

@@ -79,8 +79,9 @@ COMPARES = re.compile(  # what stands before a movement that is only compared wi
 )
 CONDITION = re.compile(r"^(?:If|While|Where|Whereas|Though|Although|Just as|As)\b[^,;]{0,120}$")
 OBLIQUE = re.compile(
-    r"\b(?:of|from|to|until|before|like|than|as|with|and|for|into|by|between|after|recalls?|echoes|"
-    r"through(?:out)?|since|beyond)(?: (?:the|its|this|a|an|that|both))?(?: [\w'’-]+){0,2} ?$",
+    r"\b(?:(?:of|from|to|until|before|like|than|as|with|for|into|by|between|after|recalls?|echoes|"
+    r"through(?:out)?|since|beyond)(?: (?:the|its|this|a|an|that|both))?|and (?:the|its|a))"
+    r"(?: [\w'’-]+){0,2} ?$",
     re.IGNORECASE,
 )
 INTRODUCED = re.compile(
