@@ -42,6 +42,7 @@ class Example:
 
     note: TrueNote
     sentences: tuple[str, ...]
+    fresh: tuple[bool, ...]  # begins a paragraph
     shown: Features
     truth: tuple[int, ...]
 
@@ -52,7 +53,7 @@ def example(note: TrueNote) -> Example:
     sentences = [sentence for part in parts for sentence in part]
     fresh = [place == 0 for part in parts for place in range(len(part))]
     shown = features(sentences, fresh, note.names)
-    return Example(note, tuple(sentences), shown, tuple(note.truth(sentences)))
+    return Example(note, tuple(sentences), tuple(fresh), shown, tuple(note.truth(sentences)))
 
 
 def vocabulary(examples: Iterable[Example]) -> list[str]:

@@ -19,7 +19,7 @@ from typing import Any
 from bench.fit_pairing import Example, example, examples_of, fit
 from bench.notes import TrueNote, clean_note, mixed_note, read_paragraphs, study_works
 from crawler.items import Work
-from dataset.alignment import align
+from dataset.alignment import align_note
 from dataset.captions import read_note
 from dataset.evidence import STRONG, mentions, movements_of
 
@@ -139,9 +139,8 @@ def cross_validated(notes: Sequence[TrueNote]) -> dict[str, Score]:
             if fold_of(note.work_id) == fold:
                 for name, one in (("clean", note), ("mixed", mixed_note(note, testing, SEED))):
                     shown = example(one)
-                    found[name].add(
-                        note.work_id, shown.truth, align(shown.shown, weights).movements
-                    )
+                    _, way, _ = align_note(shown.sentences, shown.fresh, one.names, weights)
+                    found[name].add(note.work_id, shown.truth, way.movements)
                     found[f"{name}_equal"].add(note.work_id, shown.truth, equal_split(shown))
                     found[f"{name}_ordinal"].add(note.work_id, shown.truth, nearest_ordinal(shown))
     return found

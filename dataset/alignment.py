@@ -8,8 +8,8 @@ M + 1 remarks first. The weights in alignment.toml were fitted by bench/fit_pair
 
 import re
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,8 @@ Array = NDArray[np.float64]
 WEIGHTS_PATH = Path(__file__).with_name("alignment.toml")
 CAP = 1.5  # evidence of one kind for a movement in a sentence is no more
 SURE = 0.5  # a mention shared by more than two movements names none
-BACK = -6.0  # to return to an earlier movement; the study's texts were put in order, so not fitted
+EXCHANGE = 0.5  # nats by which another order has to be better than that of the recording
+BACK = -4.0  # to return to an earlier movement; the study's texts were put in order, so not fitted
 NEVER = -1e6
 MOST_SKIPPED = 2  # movements that are paid for: a note of the first and the sixth may name both
 MOVES = (
@@ -95,6 +96,7 @@ class Alignment:
 
     movements: tuple[int, ...]  # of each sentence, 0 = a remark
     shares: Array  # (U, M + 1): probability of a remark and of each movement
+    weight: float  # of the best way, in nats
 
 
 # ------------------------------------------------------------------------------------------------
@@ -248,7 +250,60 @@ def align(shown: Features, weights: Weights) -> Alignment:
     weighed = np.array(ahead) + np.array(behind[::-1])
     shares = np.exp(weighed - _log_sum(weighed, 1)[:, None])
     told = np.concatenate([shares[:, : last + 1].sum(1, keepdims=True), shares[:, last + 1 :]], 1)
-    return Alignment(tuple(max(state - last, 0) for state in reversed(path)), told)
+    way = tuple(max(state - last, 0) for state in reversed(path))
+    return Alignment(way, told, float((best + end).max()))
+
+
+def align_note(
+    sentences: Sequence[str], fresh: Sequence[bool], names: Sequence[str], weights: Weights
+) -> tuple[Features, Alignment, tuple[int, ...]]:
+    """What a note shows, its best alignment, and the order in which it takes the movements.
+
+    The prose may take two neighbours the other way round than the recording, and count them so:
+    "the third, a Scherzo" of a second movement. Where it names the latter first, both orders are
+    tried; features and alignment speak of the recording's movements.
+    """
+    order = tuple(range(1, len(names) + 1))
+    shown = features(sentences, fresh, names)
+    found = align(shown, weights)
+    best = shown, found, order
+    for swapped in _swapped(shown, order):
+        shown = features(sentences, fresh, [names[number - 1] for number in swapped])
+        other = align(shown, weights)
+        if other.weight > found.weight + EXCHANGE:
+            found = other
+            best = _renumbered(shown, swapped), _moved(other, swapped), swapped
+    return best
+
+
+def _swapped(shown: Features, order: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
+    """Orders with two neighbours exchanged of which the note names the second first."""
+    first: dict[int, tuple[int, int]] = {}
+    for u, found in enumerate(shown.mentions):
+        for one in found:
+            plain = one.kind in (*WORDS, "slow") and one.role in ("subject", "introduced")
+            if plain and not one.aside and len(one.movements) == 1:
+                first.setdefault(one.movements[0], (u, one.start))
+    for number in order[:-1]:
+        if number in first and number + 1 in first and first[number + 1] < first[number]:
+            yield (*order[: number - 1], number + 1, number, *order[number + 1 :])
+
+
+def _renumbered(shown: Features, order: Sequence[int]) -> Features:
+    """Features whose mentions name the movements of the recording."""
+
+    def moved(one: Mention) -> Mention:
+        return replace(one, movements=tuple(order[number - 1] for number in one.movements))
+
+    return replace(shown, mentions=tuple(tuple(map(moved, found)) for found in shown.mentions))
+
+
+def _moved(found: Alignment, order: Sequence[int]) -> Alignment:
+    """An alignment to the movements of the recording."""
+    numbers = (0, *order)
+    shares = np.empty_like(found.shares)
+    shares[:, list(numbers)] = found.shares
+    return replace(found, movements=tuple(numbers[n] for n in found.movements), shares=shares)
 
 
 def _log_sum(values: Array, axis: int) -> Array:

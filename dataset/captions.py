@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from dataset.alignment import Features, align, features, fitted
+from dataset.alignment import Features, align_note, fitted
 from dataset.evidence import (
     ABOUT_WORK,
     EARLY,
@@ -71,8 +71,7 @@ def read_note(text: str, names: Sequence[str]) -> list[Reading]:
     fresh = [place == 0 for part in parts for place in range(len(part))]
     if not sentences:
         return []
-    shown = features(sentences, fresh, names)
-    found = align(shown, fitted())
+    shown, found, order = align_note(sentences, fresh, names, fitted())
     flags = _flags(sentences, shown, names)
     readings = []
     for u, (sentence, number) in enumerate(zip(sentences, found.movements, strict=True)):
@@ -80,7 +79,10 @@ def read_note(text: str, names: Sequence[str]) -> list[Reading]:
         spoken: tuple[int, ...] = (number,) if number else ()
         spoken = together if number in together else spoken
         score = round(float(found.shares[u, number]), 4)
-        readings.append(_reading(sentence, spoken, score, flags, fresh[u], shown.mentions[u]))
+        moved = ["reordered"] if any(order[n - 1] != n for n in spoken) else []
+        readings.append(
+            _reading(sentence, spoken, score, [*flags, *moved], fresh[u], shown.mentions[u])
+        )
     pieces = (_cut(one, u, readings, names, flags) for u, one in enumerate(readings))
     return [piece for found in pieces for piece in found]
 
