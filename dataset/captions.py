@@ -111,7 +111,8 @@ def _reading(
     if len(spoken) > 1:
         own.append("several_movements")
     remark = None if spoken else remark_of(sentence)
-    evidence = tuple(_told(one) for one in found[:SHOWN])
+    kind = [f"a remark: {remark}"] if remark else []
+    evidence = (*kind, *(_told(one) for one in found[:SHOWN]))
     return Reading(
         sentence, spoken, score, tuple(sorted(own)), fresh, remark=remark, evidence=evidence
     )
@@ -140,7 +141,7 @@ def remark_of(sentence: str) -> str:
 
 def _flags(sentences: Sequence[str], shown: Features, names: Sequence[str]) -> list[str]:
     """What speaks against a whole note."""
-    words = [word for tokens in sentences for word in re.findall(r"[^\W\d_]+", tokens.lower())]
+    words = [word for sentence in sentences for word in re.findall(r"[^\W\d_]+", sentence.lower())]
     common = sum(word in COMMON for word in words)
     found = ["not_english"] if len(words) >= MIN_TOLD and common < MIN_COMMON * len(words) else []
     own = frozenset().union(*movements_of(tuple(names)).terms)
