@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bench.notes import TrueNote, clean_note, mixed_note, read_paragraphs, study_works
+from bench.notes import TrueNote, clean_note, mixed_note, partial_note, read_paragraphs, study_works
 from dataset.alignment import (
     BACK,
     CUE,
@@ -187,9 +187,11 @@ def fit(examples: Sequence[Example]) -> Weights:
 
 
 def examples_of(notes: Sequence[TrueNote], remarks: dict[str, list[str]]) -> list[Example]:
-    """The notes to fit to: clean ones, and ones with remarks mixed in."""
+    """The notes to fit to: clean ones, with remarks mixed in, and without one of their texts."""
     mixed = [mixed_note(note, remarks, seed) for note in notes for seed in range(REPEATS)]
-    return [example(note) for note in notes] * REPEATS + [example(note) for note in mixed]
+    partial = [partial_note(note) for note in notes if len(note.pieces) > 1]
+    whole = [example(note) for note in notes] * REPEATS
+    return whole + [example(note) for note in (*mixed, *partial)]
 
 
 def toml_of(weights: Weights) -> str:

@@ -13,6 +13,7 @@ from crawler.released import import_released
 from dataset.pairing import movement_names
 
 PARAGRAPHS = Path(__file__).parent / "paragraphs"
+FIRST_GONE = 0.5  # how often the first text is the one that a partial note lacks
 BEFORE, BETWEEN, AFTER = 0.7, 0.15, 0.5  # how often a remark stands there
 
 
@@ -60,6 +61,15 @@ def clean_note(work: Work) -> TrueNote:
     )
     names = tuple(movement_names(work))
     return TrueNote(work.work_id, names, tuple(pieces), (" ",) * (len(pieces) - 1))
+
+
+def partial_note(note: TrueNote) -> TrueNote:
+    """The note without one of its texts: the first of every other note, else one of the middle."""
+    chance = random.Random(f"{note.work_id} partial")
+    last = len(note.pieces) - 1
+    gone = 0 if chance.random() < FIRST_GONE or last < 2 else chance.randrange(1, last)
+    pieces = tuple(piece for place, piece in enumerate(note.pieces) if place != gone)
+    return TrueNote(note.work_id, note.names, pieces, (" ",) * (len(pieces) - 1))
 
 
 def read_paragraphs(name: str) -> dict[str, list[str]]:

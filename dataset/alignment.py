@@ -38,6 +38,7 @@ Array = NDArray[np.float64]
 WEIGHTS_PATH = Path(__file__).with_name("alignment.toml")
 CAP = 1.5  # evidence of one kind for a movement in a sentence is no more
 SURE = 0.5  # a mention shared by more than two movements names none
+HALF = 0.5  # a remark with a lower share is what is likeliest for its sentence
 EXCHANGE = 0.5  # nats by which another order has to be better than that of the recording
 BACK = -4.0  # to return to an earlier movement; the study's texts were put in order, so not fitted
 NEVER = -1e6
@@ -250,8 +251,10 @@ def align(shown: Features, weights: Weights) -> Alignment:
     weighed = np.array(ahead) + np.array(behind[::-1])
     shares = np.exp(weighed - _log_sum(weighed, 1)[:, None])
     told = np.concatenate([shares[:, : last + 1].sum(1, keepdims=True), shares[:, last + 1 :]], 1)
-    way = tuple(max(state - last, 0) for state in reversed(path))
-    return Alignment(way, told, float((best + end).max()))
+    way = [max(state - last, 0) for state in reversed(path)]
+    likely = told.argmax(1).tolist()
+    held = [n if n or told[u, 0] >= HALF else likely[u] for u, n in enumerate(way)]
+    return Alignment(tuple(held), told, float((best + end).max()))
 
 
 def align_note(

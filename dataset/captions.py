@@ -15,7 +15,9 @@ from dataset.evidence import (
     Mention,
     mentions,
     movements_of,
+    number_of,
     several,
+    unlisted,
 )
 from dataset.sentences import paragraphs
 from dataset.tags import TERMS, term
@@ -35,11 +37,17 @@ CLEAR = (
     "form_word",
     "phrase",
 )
+WALKS = re.compile(  # "the first movement is bold, the second a lament, and the third a minuet"
+    r"(?:[,;] |\band |\bwhile )(?:and |while )?the (second|third|fourth|fifth|sixth|last)\b"
+    r"(?! (?:and|violins?|themes?|subjects?|ideas?|melod\w+|half|time|bars?|notes?|sections?|"
+    r"movements?)\b)",
+    re.IGNORECASE,
+)
 ANTICIPATES = re.compile(
     r"\b(?:until|before|prepar\w+|anticipat\w+|hint\w*|like|than)\b(?:,[^,;]*,)?[^,;]*$"
 )
 AHEAD = 120  # letters before a mention in which a word may say that it only looks ahead
-MIN_CLAUSE = 4  # words
+MIN_CLAUSE = 3  # words
 COMMON = frozenset("the and of is in a with it to by as this".split())
 MIN_COMMON, MIN_TOLD = 0.08, 12  # share of these in English prose, of so many words or more
 BIOGRAPHY, WORK = "biography", "work"  # kinds of remarks
@@ -81,10 +89,11 @@ def read_note(text: str, names: Sequence[str]) -> list[Reading]:
         score = round(float(found.shares[u, number]), 4)
         moved = ["reordered"] if any(order[n - 1] != n for n in spoken) else []
         readings.append(
-            _reading(sentence, spoken, score, [*flags, *moved], fresh[u], shown.mentions[u])
+            _reading(
+                sentence, spoken, score, [*flags, *moved], fresh[u], shown.mentions[u], len(names)
+            )
         )
-    pieces = (_cut(one, u, readings, names, flags) for u, one in enumerate(readings))
-    return [piece for found in pieces for piece in found]
+    return list(_walked(readings, names, flags))
 
 
 def _passage(sentence: str, found: Sequence[Mention], number: int) -> tuple[int, ...]:
@@ -100,6 +109,7 @@ def _reading(
     flags: Sequence[str],
     fresh: bool,
     found: Sequence[Mention],
+    last: int,
 ) -> Reading:
     """A sentence with what speaks for its movements and against them."""
     told = [one for one in found if one.kind not in FAINT and not one.aside]
@@ -110,6 +120,8 @@ def _reading(
         own.append("names_another")
     if len(spoken) > 1:
         own.append("several_movements")
+    if spoken and last and unlisted(sentence, last):
+        own.append("names_unlisted")
     remark = None if spoken else remark_of(sentence)
     kind = [f"a remark: {remark}"] if remark else []
     evidence = (*kind, *(_told(one) for one in found[:SHOWN]))
@@ -155,6 +167,22 @@ def _flags(sentences: Sequence[str], shown: Features, names: Sequence[str]) -> l
 # Sentences that walk on
 
 
+def _walked(
+    readings: Sequence[Reading], names: Sequence[str], flags: Sequence[str]
+) -> Iterator[Reading]:
+    """The readings, cut; what follows a walk without naming anything stays where it ended."""
+    begun: tuple[int, ...] = ()  # where the last walk was read to be, and where it ended
+    ended: tuple[int, ...] = ()
+    for place, one in enumerate(readings):
+        if one.movements and one.movements == begun and "by_order" in one.flags:
+            yield replace(one, movements=ended)
+            continue
+        pieces = list(_cut(one, place, readings, names, flags))
+        walk = len(pieces) > 1
+        begun, ended = (one.movements, pieces[-1].movements) if walk else ((), ())
+        yield from pieces
+
+
 def _cut(
     one: Reading,
     place: int,
@@ -170,7 +198,11 @@ def _cut(
         yield one
         return
     before = next((r.movements[-1] for r in reversed(readings[:place]) if r.movements), 0)
-    after = next((r.movements[0] for r in readings[place + 1 :] if r.movements), len(names))
+    below = (
+        r.movements[0] for r in readings[place + 1 :]
+        if r.movements and not (r.movements == one.movements and "by_order" in r.flags)
+    )  # fmt: skip
+    after = next(below, len(names))
     bounds = _bounds(one.sentence, names)
     numbers = [number for _, number in bounds]
     if (
@@ -185,23 +217,35 @@ def _cut(
         piece = one.sentence[cuts[index] : cuts[index + 1]].strip()
         read = _reading(
             piece, (number,), one.score, flags, one.fresh and not index,
-            mentions(piece, movements_of(tuple(names))),
+            mentions(piece, movements_of(tuple(names))), len(names),
         )  # fmt: skip
         yield replace(read, inner=index > 0)
+
+
+def _steps(sentence: str, names: Sequence[str]) -> list[tuple[int, int]]:
+    """(letter, movement) of what clearly names a movement, in the order of the sentence.
+
+    Behind "the first movement" a bare "the second" is a movement too.
+    """
+    told = mentions(sentence, movements_of(tuple(names)))
+    clear = [one for one in told if one.kind in CLEAR and len(one.movements) == 1 and not one.aside]
+    found = [(one.start, one.movements[0]) for one in clear]
+    counted = [one.start for one in clear if one.kind == "ordinal"]
+    if counted:
+        bare = ((m.start(1), number_of(m[1], len(names))) for m in WALKS.finditer(sentence))
+        found += [(at, number) for at, number in bare if counted[0] < at and number <= len(names)]
+    return sorted(found)
 
 
 def _bounds(sentence: str, names: Sequence[str]) -> list[tuple[int, int]]:
     """Where a sentence's clauses on movements begin: (letter, movement), each the next movement."""
     clauses = [match.end() for match in CLAUSE.finditer(sentence)]
     found: list[tuple[int, int]] = []
-    for one in mentions(sentence, movements_of(tuple(names))):
-        if one.aside or len(one.movements) > 1 or one.kind not in CLEAR:
-            continue
-        number = one.movements[0]
+    for start, number in _steps(sentence, names):
         if found and number != found[-1][1]:
-            at = max((clause for clause in clauses if clause <= one.start), default=0)
+            at = max((clause for clause in clauses if clause <= start), default=0)
             early = len(sentence[found[-1][0] : at].split()) < MIN_CLAUSE
-            ahead = ANTICIPATES.search(sentence[found[-1][0] : one.start][-AHEAD:])
+            ahead = ANTICIPATES.search(sentence[found[-1][0] : start][-AHEAD:])
             if number != found[-1][1] + 1 or early or ahead:
                 return []
             found.append((at, number))

@@ -305,7 +305,7 @@ def out_of_order(work: Work, recording: Recording) -> set[int]:
         number
         for one in recording.parts for other in recording.parts
         if one.url == other.url and one.url in timed
-        and 0 < (one.movement or 0) < (other.movement or 0) and begin_s(other) < begin_s(one)
+        and 0 < (one.movement or 0) < (other.movement or 0) and begin_s(other) <= begin_s(one)
         for number in numbers_of((one, other))
     }  # fmt: skip
 

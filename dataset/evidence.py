@@ -36,6 +36,8 @@ BARE = re.compile(  # "The third is", "but the last, "
     rf"(?:^|[,;:] |\bbut |\band |\bwhile |\bwhereas )[Tt]he ({'|'.join((*ORDINALS[2:], *LAST))})"
     r"(?=,| is\b| has\b| opens| begins| starts| features| marked| in [A-Ga-g]\b|; |: )"
 )
+NUMERAL = re.compile(r"^(?P<roman>I{1,3}|IV|V|VI{1,3})[.:)] ")  # "II: a song without words"
+ROMAN = {roman: number for number, roman in enumerate("I II III IV V VI VII VIII".split(), 1)}
 FOURTH = re.compile(  # "The fourth dons the mutes"
     r"^The (third|fourth|fifth|sixth|seventh),? "
     r"(?!theme|subject|idea|melody|voice|section|variation|quartet|trio|work|of|bar|time)[a-z]+",
@@ -281,6 +283,8 @@ def _placed(sentence: str, work: Movements) -> Iterator[Mention]:
     ):  # fmt: skip
         for match in pattern.finditer(sentence):
             yield _mention(sentence, match, [number_of(match[1], work.last)], kind)
+    if numeral := NUMERAL.match(sentence):
+        yield _mention(sentence, numeral, [ROMAN[numeral["roman"]]], "ordinal")
     if plural := _plural(sentence, work.last):
         yield _mention(sentence, *plural, "ordinal")
     middle = range(2, work.last)
@@ -358,6 +362,12 @@ def _implied(word: str, work: Movements) -> tuple[int, ...]:
     if word in FAST:
         return tuple(n for n, kind in enumerate(work.tempi, 1) if kind == "fast")
     return (work.last,) if word == "rondo" else ()
+
+
+def unlisted(sentence: str, last: int) -> bool:
+    """Whether a sentence counts a movement beyond the last: "the fifth movement" of four."""
+    found = (m for m in ORDINAL.finditer(sentence) if m["noun"].lower() == "movement")
+    return any(number_of(match["word"], last) > last for match in found)
 
 
 def several(sentence: str, last: int) -> tuple[int, ...]:

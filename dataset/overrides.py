@@ -122,8 +122,10 @@ def read_overrides(path: Path) -> Overrides:
 
     UserError for the first line that cannot be read, with its number and what is allowed.
     """
-    if not path.exists():
+    if not (path.exists() or path.is_symlink()):
         return Overrides()
+    if not path.is_file():
+        raise UserError(f"{path} is no file: move it away, or put the corrections there")
     lines = _told_lines(path)
     number, head = next(lines, (1, []))
     names = [name.strip() for name in head]
@@ -215,6 +217,8 @@ def read_video(text: str) -> Address | None:
     if text.casefold() == NONE:
         return None
     address = web_address(text)
+    if " " in address.url:  # one address: several stand for a movement in several files
+        raise RowError("no_address")
     if address.start or address.end:
         raise RowError("bounds")
     return address

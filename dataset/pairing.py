@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from crawler.errors import UserError
 from crawler.items import Note, Work, read_works
@@ -114,8 +115,8 @@ def pair(data: Path, config: PairConfig, progress: Progress = silent) -> Summary
     )
 
 
-def figures(works: Sequence[Work], pairs: Sequence[Pair]) -> dict[str, int]:
-    """What else is worth saying of a run."""
+def figures(works: Sequence[Work], pairs: Sequence[Pair]) -> dict[str, Any]:
+    """What else is worth saying of a run: counts, and rows by level, method and flag."""
     texts = {(row.work_id, row.note_source, row.text_index) for row in pairs}
     return {
         "works": len(works),
@@ -123,7 +124,15 @@ def figures(works: Sequence[Work], pairs: Sequence[Pair]) -> dict[str, int]:
         "works_without_recording": sum(not work.recordings for work in works),
         "works_without_pair": len({work.work_id for work in works} - {p.work_id for p in pairs}),
         "texts": len(texts),
+        "levels": counted("level", (row.level for row in pairs)),
+        "methods": counted("method", (row.align_method for row in pairs)),
+        "flags": counted("flag", (flag for row in pairs for flag in row.align_flags)),
     }
+
+
+def counted(name: str, values: Iterable[str]) -> list[dict[str, Any]]:
+    """A row a value: how many rows of the index have it."""
+    return [{name: value, "rows": number} for value, number in sorted(Counter(values).items())]
 
 
 def figures_of(overrides: Overrides) -> dict[str, int]:

@@ -18,13 +18,30 @@ AGAIN = re.compile(  # ends that sentencex lets pass: "in G. A horn", "for now �
 )
 CLOSING = tuple(")]”’")
 OPENED = re.compile(r"\s[\"“]$")  # a quotation mark that belongs to what follows
+NUMERAL = re.compile(r"\d+|[IVX]{1,5}")
+HEADING_WORDS, SENTENCE_ENDS = 8, ".!?…\"'”’)]"
 UNPAIRED = str.maketrans('"“”', "   ")
 
 
 def paragraphs(text: str) -> list[list[str]]:
-    """The sentences of each paragraph; none is empty."""
-    found = [sentences(paragraph) for paragraph in PARAGRAPH.split(text)]
-    return [one for one in found if one]
+    """The sentences of each paragraph; none is empty.
+
+    A heading belongs to the first sentence below it: "Second movement: Adagio".
+    """
+    found: list[list[str]] = []
+    heading = ""
+    for paragraph in map(str.strip, PARAGRAPH.split(text)):
+        if paragraph and not is_heading(paragraph):
+            found.append(sentences(f"{heading} {paragraph}" if heading else paragraph))
+            heading = ""
+        elif paragraph:
+            heading = f"{heading} {paragraph}".strip()
+    return [one for one in [*found, sentences(heading)] if one]
+
+
+def is_heading(paragraph: str) -> bool:
+    """Whether a paragraph is too short for a sentence, and ends as none does."""
+    return len(paragraph.split()) <= HEADING_WORDS and paragraph[-1] not in SENTENCE_ENDS
 
 
 def sentences(text: str) -> list[str]:
@@ -71,7 +88,7 @@ def ends_sentence(before: str, after: str) -> bool:
     bare = last.rstrip(".")
     if not last.endswith("."):
         return True
-    if len(words) == 1 and bare.isdigit():  # "1. The opening"
+    if len(words) == 1 and NUMERAL.fullmatch(bare):  # "1. The opening", "II. Adagio"
         return False
     short = bare.lower()
     if (short in ABBREVIATIONS and bare != "C") or (short in NUMBERED and after[:1].isdigit()):

@@ -16,7 +16,10 @@ from dataset.sentences import paragraphs
 from dataset.tags import tempo_class
 
 DEMO = Path(__file__).parent.parent / "data" / "demo"
-FLAGS = frozenset("by_order names_another several_movements not_english unlike_names".split())
+FLAGS = frozenset(
+    "by_order names_another names_unlisted reordered several_movements not_english "
+    "unlike_names".split()
+)
 NAMES = ("Allegro con brio", "Andante cantabile", "Menuetto. Allegretto", "Finale. Presto")
 
 
@@ -382,3 +385,38 @@ def test_nine_sentences_in_ten_of_the_demo_get_their_movements() -> None:
             )
     assert total >= 80
     assert right / total >= 0.9, f"{right} of {total}"
+
+
+# ---------------------------------------------------------------- headings, counts and walks
+
+
+def test_a_heading_belongs_to_the_paragraph_below_it() -> None:
+    text = "First movement: Allegro\n\nA bold tune in octaves.\n\nFinale\n\nA race."
+    assert spoken(text) == [(1,), (4,)]
+    numbered = "I: A sonata form.\n\nII: A song without words.\n\nIII: A dance.\n\nIV: A race."
+    assert spoken(numbered) == [(1,), (2,), (3,), (4,)]
+
+
+def test_bare_ordinals_behind_a_first_movement_are_movements() -> None:
+    text = (
+        "The first movement is bold, the second a lament, the third a dance, and the last a race."
+    )
+    readings = read_note(text, NAMES)
+    assert [one.movements for one in readings] == [(1,), (2,), (3,), (4,)]
+    assert " ".join(one.sentence for one in readings) == text
+    violins = "The first movement is led by the first violin, the second violin only answers it."
+    assert spoken(violins) == [(1,)]
+
+
+def test_what_follows_a_walk_stays_where_it_ended() -> None:
+    text = "The first movement is bold, and the Andante is a song. It ends softly. So does all."
+    assert spoken(text) == [(1,), (2,), (2,), (2,)]
+
+
+def test_a_movement_beyond_the_list_is_flagged() -> None:
+    readings = read_note("The first movement is bold. The sixth movement is a race.", NAMES)
+    assert ["names_unlisted" in one.flags for one in readings] == [False, True]
+
+
+def test_a_note_need_not_begin_with_the_first_movement() -> None:
+    assert spoken("The Andante, unlike the first movement, is without any conflict.") == [(2,)]

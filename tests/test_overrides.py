@@ -337,7 +337,7 @@ def test_an_odd_file_is_one_line(tmp_path: Path, body: bytes, line: str) -> None
 
 def test_a_folder_of_that_name_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "overrides.csv").mkdir()
-    with pytest.raises(UserError, match="cannot read"):
+    with pytest.raises(UserError, match="is no file"):
         read_overrides(tmp_path / "overrides.csv")
 
 
