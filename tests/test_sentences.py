@@ -65,8 +65,14 @@ def test_a_stop_that_ends_none_ends_none_in_the_middle_either() -> None:
 
 
 def test_paragraphs_are_cut_first() -> None:
-    text = "\n\nOne without a stop\n \nTwo. And more\nof it.\n\n\n"
-    assert paragraphs(text) == [["One without a stop"], ["Two.", "And more\nof it."]]
+    long = "One that goes on and on and comes to its end without a stop"
+    text = f"\n\n{long}\n \nTwo. And more\nof it.\n\n\n"
+    assert paragraphs(text) == [[long], ["Two.", "And more\nof it."]]
+
+
+def test_a_heading_is_read_with_what_stands_below_it() -> None:
+    text = "Second movement\n\nAdagio\n\nIt sings. It ends.\n\nThe end"
+    assert paragraphs(text) == [["Second movement Adagio It sings.", "It ends."], ["The end"]]
     assert paragraphs("") == paragraphs(" \n\n \t\n\n") == []
 
 
