@@ -79,6 +79,8 @@ def amount(value: object) -> float:
     """A number, the number that a text says, or the seconds of its [h:]m:ss; else ValueError."""
     if isinstance(value, str) and "_" not in value:
         clock = seconds(value.strip())
+        if clock is not None and value.strip()[-2:] > "59":
+            raise ValueError(value)  # 1:75
         found = float(value) if clock is None else float(clock)
     elif isinstance(value, int | float) and not isinstance(value, bool):
         found = float(value) if abs(value) < 1e300 else math.inf

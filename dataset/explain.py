@@ -94,6 +94,8 @@ def note_rows(note: Note, names: Sequence[str]) -> list[Row]:
 def least_sure(pairs: Iterable[Pair], number: int) -> list[Row]:
     """The `number` texts of an index that are least sure, a row a text, the least sure first.
 
+    Among equally sure ones those with more flags come first.
+
     A text stands for all its recordings, by a row that is not filtered if there is one. Rows of
     tables have no movements to doubt, alternates have the text of the recording that was taken,
     and what a person dropped is out of the question.
@@ -105,7 +107,9 @@ def least_sure(pairs: Iterable[Pair], number: int) -> list[Row]:
     return [
         review_row(pair)
         for _, pair in heapq.nsmallest(
-            number, texts.items(), key=lambda item: (item[1].align_score, item[0])
+            number,
+            texts.items(),
+            key=lambda item: (item[1].align_score, -len(item[1].align_flags), item[0]),
         )
     ]
 

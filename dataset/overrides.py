@@ -141,7 +141,9 @@ def _told_lines(path: Path) -> Iterator[tuple[int, list[str]]]:
     """(number, cells) of every line that is neither blank nor a remark, without empty ends."""
     try:
         body = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
         raise UserError(f"cannot read {path} as UTF-8: {error}") from error
     if "\0" in body:
         line = body[: body.index("\0")].count("\n") + 1

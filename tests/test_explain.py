@@ -122,3 +122,13 @@ def test_a_text_is_named_by_a_row_in_use() -> None:
 def test_only_the_first_words_are_shown() -> None:
     [row] = least_sure([scored(0.5, caption=" ".join("abcdefghijklmnop"))], 1)
     assert row["text"] == "a b c d e f g h i j k l ..."
+
+
+def test_of_equally_sure_texts_the_flagged_come_first() -> None:
+    texts = {row.text_index: row for row in pair_work(WORK, PairConfig())}
+    last = max(texts)
+    pairs = [
+        dataclasses.replace(row, align_score=1.0, align_flags=("fragment",) * (index == last))
+        for index, row in texts.items()
+    ]
+    assert [row["flags"] for row in least_sure(pairs, len(texts))][0] == ["fragment"]

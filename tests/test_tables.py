@@ -131,6 +131,7 @@ def test_a_column_of_begins_counts_more_than_the_address(tmp_path: Path) -> None
         ("-0aBcDeFgHi,0,10,", "empty_text"),
         ("-0aBcDeFgHi,0,10", "broken_row"),
         ("-0aBcDeFgHi,1_0,20,Words", "bad_number"),
+        ("-0aBcDeFgHi,0,1:75,Words", "bad_number"),
         ("https://www.youtube.com/playlist?list=PL012345678,0,10,Words", "no_address"),
         ("https://www.youtube.com/@someone,0,10,Words", "no_address"),
         ("https://www.youtube.com/embed/videoseries?list=PLx,0,10,Words", "no_address"),
