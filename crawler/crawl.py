@@ -32,6 +32,7 @@ from crawler.holdings import (
 )
 from crawler.ledger import LEDGER_NAME, Entry, Ledger, State
 from crawler.pages import DEFAULT, VIDEO_URL, Selectors, read_selectors
+from crawler.pagestore import gather_pages
 from crawler.pipelines import STAGE, Desk, Fetched, Outcome
 from crawler.reader import Reader
 from crawler.summary import Progress, Summary, silent
@@ -81,6 +82,7 @@ def crawl(data: Path, config: CrawlConfig, progress: Progress = silent) -> Summa
     reader = Reader(data, config.video_url, selectors, config.page_timeout_s, synced=synced)
     with Ledger(data) as ledger, closing(reader):
         sweep_temporary(data)
+        gather_pages(data)
         bodies = known_bodies(data, ledger, config.site)
         wanted = reached(data, ledger, seeds, config.site) if config.discover else seeds
         days = config.refresh_after_days
@@ -140,6 +142,7 @@ def reparse(data: Path, config: CrawlConfig, progress: Progress = silent) -> Sum
     reader = Reader(data, config.video_url, chosen_selectors(config), config.page_timeout_s)
     with Ledger(data) as ledger, closing(reader), asyncio.Runner() as runner:
         sweep_temporary(data)
+        gather_pages(data)
         keys = []
         for known in ledger.walk(STAGE):
             check_entry(data, known)

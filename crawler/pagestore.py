@@ -16,6 +16,12 @@ def page_path(data: Path, sha256: str) -> Path:
     return data / PAGES / f"{sha256}.html.gz"
 
 
+def gather_pages(data: Path) -> None:
+    """Move the bodies that an earlier version kept in sub-folders to where they lie now."""
+    for path in (data / PAGES).glob("??/*.html.gz"):
+        path.replace(data / PAGES / path.name)
+
+
 def has_page(data: Path, sha256: str) -> bool:
     """Whether a body with this hash is there, and not emptied by a power cut."""
     try:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from crawler.errors import UserError
-from crawler.pagestore import load_page, page_path, store_page
+from crawler.pagestore import gather_pages, load_page, page_path, store_page
 
 BODIES = [b"", b"<html>\xff\x00</html>", b"a" * 100_000]
 
@@ -47,3 +47,12 @@ def test_a_damaged_page_is_named(tmp_path: Path, damage: str) -> None:
         path.write_bytes(bytes_by_damage[damage])
     with pytest.raises(UserError, match=sha256):
         load_page(tmp_path, sha256)
+
+
+def test_pages_in_the_folders_of_before_are_kept(tmp_path: Path) -> None:
+    sha256 = store_page(tmp_path, b"<p>a page</p>")
+    before = tmp_path / "pages" / sha256[:2] / page_path(tmp_path, sha256).name
+    before.parent.mkdir()
+    page_path(tmp_path, sha256).replace(before)
+    gather_pages(tmp_path)
+    assert load_page(tmp_path, sha256) == b"<p>a page</p>"
