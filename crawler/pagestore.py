@@ -19,7 +19,9 @@ def page_path(data: Path, sha256: str) -> Path:
 def gather_pages(data: Path) -> None:
     """Move the bodies that an earlier version kept in sub-folders to where they lie now."""
     for path in (data / PAGES).glob("??/*.html.gz"):
-        path.replace(data / PAGES / path.name)
+        final = data / PAGES / path.name
+        if path.is_file() and not final.exists():
+            path.replace(final)
 
 
 def has_page(data: Path, sha256: str) -> bool:

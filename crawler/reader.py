@@ -13,6 +13,8 @@ from crawler.pages import Selectors
 from crawler.pagestore import store_page
 from crawler.pipelines import Fetched, Outcome, failed, failure, known, read_page
 
+START_S = 60.0  # for the process to begin
+PIPE = 2**15  # bytes of a page that a pipe takes whatever its reader does
 ROOT = Path(__file__).parent.parent  # where `python -m crawler.reader` finds the package
 
 
@@ -76,8 +78,10 @@ class Reader:
         if self._process is None:
             self.start()
         try:
-            self._wait_until_ready()
-            self._send(fetched)
+            if not await self._is_ready():
+                return failed("timeout", f"the parser did not start within {START_S:g} s")
+            if not await self._sent(fetched):
+                return failed("timeout", f"the parser took no page within {self._limit_s:g} s")
             return await self._answer()
         except (EOFError, BrokenPipeError, pickle.UnpicklingError):
             assert self._process, "the process was started"
@@ -86,11 +90,31 @@ class Reader:
             self.close()
             return None
 
-    def _wait_until_ready(self) -> None:
-        """The process's start is no part of a page's time; nothing else may be in the pipe."""
+    async def _is_ready(self) -> bool:
+        """Whether the process has started, which is no part of a page's time."""
         assert self._process and self._process.stdout, "the process is started with pipes"
-        if not self._ready:
+        if not self._ready and await _speaks(self._process.stdout, START_S):
             self._ready = pickle.load(self._process.stdout)
+        return self._ready
+
+    async def _sent(self, fetched: Fetched) -> bool:
+        """Hand over a page; whether that was possible in time.
+
+        The pipe is empty, so that a small page goes in at once; a larger one must be taken.
+        """
+        if len(fetched.body) < PIPE:
+            self._send(fetched)
+            return True
+        loop = asyncio.get_running_loop()
+        sending = loop.run_in_executor(None, self._send, fetched)
+        done, _ = await asyncio.wait([sending], timeout=self._limit_s)
+        if done:
+            sending.result()
+            return True
+        self.close()  # which ends the sending too
+        with contextlib.suppress(BrokenPipeError, OSError):
+            await sending
+        return False
 
     def _send(self, value: Any) -> None:
         assert self._process and self._process.stdin, "the process is started with pipes"

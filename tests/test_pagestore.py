@@ -56,3 +56,14 @@ def test_pages_in_the_folders_of_before_are_kept(tmp_path: Path) -> None:
     page_path(tmp_path, sha256).replace(before)
     gather_pages(tmp_path)
     assert load_page(tmp_path, sha256) == b"<p>a page</p>"
+
+
+def test_a_page_that_is_there_is_not_written_over_by_an_older_one(tmp_path: Path) -> None:
+    sha256 = store_page(tmp_path, b"<p>a page</p>")
+    before = tmp_path / "pages" / sha256[:2]
+    before.mkdir()
+    (before / page_path(tmp_path, sha256).name).write_bytes(b"damaged")
+    (tmp_path / "pages" / "xx" / "odd.html.gz").mkdir(parents=True)
+    gather_pages(tmp_path)
+    assert load_page(tmp_path, sha256) == b"<p>a page</p>"
+    assert not (tmp_path / "pages" / "odd.html.gz").exists()

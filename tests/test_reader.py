@@ -66,6 +66,29 @@ def test_a_page_that_takes_too_long_fails_alone(tmp_path: Path) -> None:
         assert asyncio.run(reader.judge(PAGE)).state == "ok"
 
 
+def test_a_large_page_that_is_not_taken_fails_alone(tmp_path: Path) -> None:
+    with closing(Reader(tmp_path, "{id}", DEFAULT, 1.0)) as reader:
+        reader.start()
+        asyncio.run(reader.judge(PAGE))
+        os.kill(pid(reader), signal.SIGSTOP)
+        large = replace(PAGE, body=PAGE.body + b" " * 1_000_000)
+        outcome = asyncio.run(reader.judge(large))
+        assert (outcome.error_class, outcome.result["url"]) == ("timeout", PAGE.url)
+        assert load_page(tmp_path, outcome.result["sha256"]) == large.body
+        reader._limit_s = 20.0
+        assert asyncio.run(reader.judge(large)).state == "ok"
+
+
+def test_a_parser_that_does_not_start_fails_the_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("crawler.reader.START_S", 0.5)
+    with closing(Reader(tmp_path, "{id}", DEFAULT, 1.0)) as reader:
+        reader.start()
+        os.kill(pid(reader), signal.SIGSTOP)
+        assert asyncio.run(reader.judge(PAGE)).error_class == "timeout"
+
+
 def test_a_page_that_ends_the_process_fails_alone(
     reader: Reader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
