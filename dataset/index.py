@@ -52,7 +52,8 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
         # One open file: a writer may put another in its place between schema and rows.
         with path.open("rb") as body, pq.ParquetFile(body) as file:
             _check_schema(path, file.schema_arrow)
-            return file.read(columns=None if columns is None else list(columns))
+            # Without threads: at the end of the process one of them may abort it (1 in 50).
+            return file.read(columns=None if columns is None else list(columns), use_threads=False)
     except (OSError, pa.ArrowException) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{path} is damaged or not a parquet file: {reason}") from error
