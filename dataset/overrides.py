@@ -34,6 +34,7 @@ class Override:
     movements: Movements | None  # whose texts it concerns; None beside a pair_id
     column: str
     value: Any  # as its reader in COLUMNS gives it
+    given: str  # the same as the cell has it
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +121,8 @@ def work_key(text: str) -> str:
 def read_overrides(path: Path) -> Overrides:
     """The corrections of a file, none when there is no file.
 
-    UserError for the first line that cannot be read, with its number and what is allowed.
+    UserError for the first line that cannot be read, with its number and what is allowed, and
+    for two lines that contradict each other.
     """
     if not (path.exists() or path.is_symlink()):
         return Overrides()
@@ -134,7 +136,21 @@ def read_overrides(path: Path) -> Overrides:
         raise UserError(
             f"{path} line {number} is {given!r}: give the header {','.join(HEADER)} there"
         )
-    return Overrides(read_line(path, number, names, cells) for number, cells in lines)
+    found = [read_line(path, number, names, cells) for number, cells in lines]
+    refuse_contradictions(path, found)
+    return Overrides(found)
+
+
+def refuse_contradictions(path: Path, overrides: Iterable[Override]) -> None:
+    """UserError for two lines that give one column of one target two values."""
+    said: dict[tuple[str, Movements | None, str], Override] = {}
+    for one in overrides:
+        first = said.setdefault((one.target, one.movements, one.column), one)
+        if first.value != one.value:
+            raise UserError(
+                f"{path} lines {first.line} and {one.line} contradict each other: {one.column} of "
+                f"{one.target} is {first.given!r} and {one.given!r}: leave one of them out"
+            )
 
 
 def _told_lines(path: Path) -> Iterator[tuple[int, list[str]]]:
@@ -178,7 +194,7 @@ def read_line(path: Path, line: int, names: Sequence[str], cells: Sequence[str])
     if column == "caption" and movements is not None:
         raise UserError(f"{where}: a caption is of one text: name it by its pair_id in work")
     target = row["work"] if movements is None else work_key(row["work"])
-    return Override(line, target, movements, column, value)
+    return Override(line, target, movements, column, value, row["value"])
 
 
 def _whose(where: str, row: Mapping[str, str]) -> Movements | None:

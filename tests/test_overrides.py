@@ -377,6 +377,16 @@ def test_a_malformed_line_says_what_is_allowed(tmp_path: Path, row: str, told: s
     assert told in str(caught.value)
 
 
+def test_two_lines_that_contradict_each_other_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "overrides.csv"
+    path.write_text(f"{HEAD}{SLUG},1,start_s,75,x\n{SLUG},1,start_s,1:15,y\n{SLUG},2,start_s,9,x\n")
+    assert len(read_overrides(path).all) == 3  # 75 s is 1:15
+    path.write_text(f"{HEAD}{ID},,movements,2,x\n{ID},,status,drop,x\n{ID},,movements,3 4,y\n")
+    told = f"lines 2 and 4 contradict each other: movements of {ID} is '2' and '3 4'"
+    with pytest.raises(UserError, match=told):
+        read_overrides(path)
+
+
 def test_what_the_work_cannot_have_is_told(tmp_path: Path) -> None:
     corpus(tmp_path, OFFSETS)
     with pytest.raises(UserError, match="movement 5: the work has movements 1 to 4"):
