@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from crawler.errors import UserError
+
 TEMPORARY_PREFIX = ".tmp-"  # swept at the start of a stage
 
 
@@ -17,8 +19,10 @@ def atomic_path(final: Path, *, synced: bool = True) -> Iterator[Path]:
     The file is flushed to disk before the rename and the folder after it, so that a crash
     leaves the old file or the new one. An exception removes the temporary file. Not
     `synced`, a file is whole after a killed process but may be empty after a power cut: for what
-    can be had again.
+    can be had again. UserError when `final` is a folder.
     """
+    if final.is_dir():
+        raise UserError(f"{final} is a folder: move it away, a file is written there")
     final.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, suffix=final.suffix, dir=final.parent)
     os.close(handle)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from crawler.errors import UserError
 from crawler.files import (
     TEMPORARY_PREFIX,
     atomic_path,
@@ -32,6 +33,13 @@ def test_an_exception_leaves_the_old_file_and_no_orphan(tmp_path: Path) -> None:
         raise ZeroDivisionError
     assert final.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [final]
+
+
+def test_a_folder_in_the_place_of_the_file_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "b.txt").mkdir()
+    with pytest.raises(UserError, match=r"b.txt is a folder: move it away"):
+        write_atomic(tmp_path / "b.txt", b"whole")
+    assert [path.name for path in tmp_path.iterdir()] == ["b.txt"]
 
 
 def test_a_kill_in_the_middle_leaves_the_old_file_and_a_sweepable_orphan(tmp_path: Path) -> None:
