@@ -126,8 +126,9 @@ def _converted(value: Any, kind: Any, where: str) -> Any:
                 return tuple(_converted(part, arguments[0], where) for part in parts)
         elif origin is bool:
             known = {"true": True, "1": True, "false": False, "0": False}
-            if isinstance(value, bool) or str(value).lower() in known:
-                return value if isinstance(value, bool) else known[str(value).lower()]
+            given = known.get(value.lower()) if isinstance(value, str) else value
+            if isinstance(given, bool):
+                return given
         elif isinstance(value, bool):
             continue
         elif origin in (int, float, Path) and isinstance(value, int | float | str | Path):

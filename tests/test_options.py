@@ -40,6 +40,7 @@ def test_each_layer_covers_the_one_before() -> None:
     ("name", "value", "read"),
     [
         ("keep", "false", False),
+        ("keep", "0", False),
         ("seeds", "a,b", ("a", "b")),
         ("fractions", "0.5,0.5", (0.5, 0.5)),
         ("folder", "/x", Path("/x")),
@@ -60,6 +61,7 @@ def test_the_environment_is_read_as_the_field_is_typed(name: str, value: str, re
         ({"workers": 2.5}, "workers = 2.5 is not allowed: give int"),
         ({"workers": True}, "workers = True is not allowed: give int"),
         ({"keep": "maybe"}, "keep = 'maybe' is not allowed: give bool"),
+        ({"keep": 1}, "keep = 1 is not allowed: give bool"),
         ({"delay_s": float("nan")}, "delay_s = nan is not a finite number"),
         ({"delay_s": "inf"}, "delay_s = 'inf' is not a finite number"),
         ({"fractions": [0.5, float("nan")]}, "fractions = nan is not a finite number"),
