@@ -55,6 +55,7 @@ class PairConfig:
 
     min_align_score: float = 0.0  # texts below are filtered: unsure_movement
     min_words: int = 3  # texts below, and empty ones, are filtered: short_text
+    max_words: int = 500  # texts above are filtered: long_text; the study's longest has 489
     work_remarks: bool = False  # pair remarks on the whole work too, else filtered: work_remark
     recordings: str = "first_complete"  # a name of POLICIES; rows of others: filtered, alternate
     clean: CleanConfig = field(default_factory=CleanConfig)
@@ -64,6 +65,10 @@ class PairConfig:
             raise UserError(f"pair.min_align_score {self.min_align_score} is not in 0..1")
         if self.min_words < 0:
             raise UserError(f"pair.min_words {self.min_words} is below 0")
+        if self.max_words < self.min_words:
+            raise UserError(
+                f"pair.max_words {self.max_words} is below pair.min_words {self.min_words}"
+            )
         if self.recordings not in POLICIES:
             raise UserError(f"pair.recordings {self.recordings!r} is none of {', '.join(POLICIES)}")
 
@@ -375,7 +380,9 @@ def refuse(text: Text, caption: str, config: PairConfig) -> str | None:
         return "work_remark"
     if text.score < config.min_align_score:
         return "unsure_movement"
-    return "short_text" if num_words(caption) < max(config.min_words, 1) else None
+    if num_words(caption) < max(config.min_words, 1):
+        return "short_text"
+    return "long_text" if num_words(caption) > config.max_words else None
 
 
 def year_of(work: Work) -> int | None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -36,7 +37,7 @@ logger = logging.getLogger(__name__)
 FORMS = (".csv", ".tsv", ".jsonl", ".parquet")
 DELIMITERS = ",;\t|"
 SHOWN = 20  # refused rows in the summary
-AS_TYPED = PairConfig(min_words=0, clean=TYPOGRAPHY)
+AS_TYPED = PairConfig(min_words=0, max_words=sys.maxsize, clean=TYPOGRAPHY)
 BROKEN = "\0broken"  # marks a row with more or fewer cells than the header
 
 
