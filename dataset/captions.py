@@ -114,9 +114,14 @@ def _reading(
     """A sentence with what speaks for its movements and against them."""
     told = [one for one in found if one.kind not in FAINT and not one.aside]
     own = list(flags)
-    if spoken and not any({*spoken} & {*one.movements} for one in told):
+    by_order = not any({*spoken} & {*one.movements} for one in told)
+    clear = [
+        one for one in found
+        if not one.aside and (_names(one) or (by_order and one.kind == "implied"))
+    ]  # fmt: skip
+    if spoken and by_order:
         own.append("by_order")
-    if spoken and any(not {*spoken} & {*one.movements} for one in told if _names(one)):
+    if spoken and any(not {*spoken} & {*one.movements} for one in clear):
         own.append("names_another")
     if len(spoken) > 1:
         own.append("several_movements")

@@ -232,6 +232,13 @@ def test_a_sentence_that_names_another_movement_says_so() -> None:
     assert flags_of(text, ("Allegro", "Andante", "Menuetto", "Presto"))[1] == ()
 
 
+def test_a_form_that_only_another_movement_can_have_points_to_it() -> None:
+    text = "The first movement is bold. If the opening is stern, the scherzo mocks it."
+    for names in (NAMES, ("Allegro", "Adagio", "Vivace", "Presto")):
+        assert flags_of(text, names)[1] == ("by_order", "names_another")
+    assert flags_of("The first movement begins as a scherzo does.") == [()]
+
+
 GERMAN = (
     "Der erste Satz beginnt mit einem kräftigen Thema, das die Geige spielt. "
     "Das Andante singt leise und die Bratsche antwortet ihr."
