@@ -195,15 +195,21 @@ def explain_work(common: Common, asked: str) -> None:
     """Print how the notes of a work were read; writes nothing."""
     from crawler.items import read_works
     from dataset.explain import explain, find_work
+    from dataset.overrides import PAIR_ID
     from dataset.pairing import WORKS_NAME
 
+    if PAIR_ID.fullmatch(asked):
+        from dataset.closeup import find_pairs
+
+        asked = find_pairs(common.data, asked)[0].work_id
     found = explain(find_work(read_works(common.data / WORKS_NAME), asked))
     if common.as_json:
         typer.echo(json.dumps(found.to_dict()))
         return
     for source, rows in found.notes:
         if rows:
-            show_rows(f"{found.work_id}: {source}", list(rows), wrap=True)
+            told = [row | {"movements": row["movements"] or "remark"} for row in rows]
+            show_rows(f"{found.work_id}: {source}", told, wrap=True)
     if not any(rows for _, rows in found.notes):
         typer.echo(f"{found.work_id} has no notes")
     if found.movements:
@@ -385,7 +391,8 @@ def pair(
     explain: Annotated[
         str | None,
         typer.Option(
-            metavar="WORK", help="Only show why each sentence of a work has its movement."
+            metavar="WORK",
+            help="Only show why each sentence of a work, or of a pair_id's work, has its movement.",
         ),
     ] = None,
     review: Annotated[

@@ -229,6 +229,27 @@ def test_an_unknown_work_names_the_nearest(paired: Path) -> None:
     assert f"did you mean {SLUG}?" in one_line(err)
 
 
+def test_a_pair_id_explains_its_work(paired: Path) -> None:
+    [first, *_] = load_pairs(paired / "pairs.parquet")
+    by_pair, by_slug = (
+        earscribe("pair", "--data", paired, "--explain", asked) for asked in (first.pair_id, SLUG)
+    )
+    assert by_pair == by_slug
+    assert by_pair[0] == cli.DONE
+    code, _, err = earscribe("pair", "--data", paired, "--explain", "0" * 16)
+    assert (code, f"no pair '{'0' * 16}'" in one_line(err)) == (cli.MENDABLE, True)
+
+
+def test_a_remark_is_called_so_in_the_column_of_movements(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")  # a line a row
+    text = "He was born in 1790 and studied with his father. The finale is fast."
+    write_works(tmp_path / "works.jsonl", [work(FILES, text=text)])
+    _, out, _ = earscribe("pair", "--data", tmp_path, "--explain", SLUG)
+    assert "movements remark" in out and "movements 4" in out
+
+
 def test_several_pairs_of_one_beginning_are_listed(paired: Path) -> None:
     index = paired / "pairs.parquet"
     ids = ("abcdef0000000000", "abcdef1111111111")
