@@ -205,8 +205,22 @@ def test_thresholds_filter_and_say_why() -> None:
     assert unsure[0].align_score >= 0.99 > unsure[1].align_score
     short = pair_work(work(FILES, text="The finale: Presto."), PairConfig(min_words=10))
     assert short[0].filter_reason == "short_text"
+    endless = work(FILES, text=f"The finale is {'very, ' * 9_000}fast.")
+    assert pair_work(endless, PairConfig())[0].filter_reason == "long_text"
+    assert pair_work(endless, PairConfig(max_words=9_004))[0].filter_reason is None
+    with pytest.raises(UserError, match=r"max_words 2 is below pair.min_words 3"):
+        PairConfig(max_words=2)
     with pytest.raises(UserError, match=r"min_align_score 2 is not in 0..1"):
         PairConfig(min_align_score=2)
+
+
+def test_a_text_on_a_movement_that_only_the_recording_has_is_counted_otherwise() -> None:
+    five = recording(*FILES.parts, part(5, "onePerFile5"))
+    text = "The first movement is bold. The slow movement sings. The fifth movement is a dance."
+    found = pair_work(work(five, text=text), ALL)
+    assert [(row.movements, row.align_flags) for row in found] == [
+        ((1,), ()), ((2,), ()), ((5,), ("counted_otherwise",)),
+    ]  # fmt: skip
 
 
 def test_an_unknown_policy_is_told_with_those_that_are_known() -> None:
