@@ -113,11 +113,11 @@ def features(sentences: Sequence[str], fresh: Sequence[bool], names: Sequence[st
     cues = np.zeros((number, len(CUE)))
     named = np.zeros((number, work.last, len(NAMED)))
     found = tuple(tuple(mentions(sentence, work)) for sentence in sentences)
-    for u, sentence in enumerate(sentences):
+    for u, (sentence, lower) in enumerate((one, one.lower()) for one in sentences):
         _point(found[u], movement[u], named[u])
         movement[u, :, AT["place"]] = _places(u, number, work.last)
-        _characterise(sentence, work, movement[u])
-        counts = [min(len(words.findall(sentence)), MOST) for words in REMARKS.values()]
+        _characterise(lower, work, movement[u])
+        counts = [min(len(words.findall(lower)), MOST) for words in REMARKS.values()]
         length = min(len(sentence.split()) / LONG, 2)
         nothing = not named[u, :, 0].any()
         remark[u] = [*counts, fresh[u], u == 0, u == number - 1, nothing, length, 1, 0]
@@ -159,9 +159,9 @@ def _places(u: int, number: int, last: int) -> Array:
     return -np.abs((u + 0.5) / number - there)
 
 
-def _characterise(sentence: str, work: Movements, movement: Array) -> None:
+def _characterise(lower: str, work: Movements, movement: Array) -> None:
     """Write the words of character that a sentence has for movements that have it."""
-    counts = {name: min(len(words.findall(sentence)), 2) for name, words in CHARACTER.items()}
+    counts = {name: min(len(words.findall(lower)), 2) for name, words in CHARACTER.items()}
     for number in range(1, work.last + 1):
         for trait in work.characters(number):
             for name, count in counts.items():

@@ -150,7 +150,7 @@ def _told(one: Mention) -> str:
 def remark_of(sentence: str) -> str:
     """Whether a remark is of somebody's life or of the work."""
     life, work = (
-        sum(min(len(REMARKS[name].findall(sentence)), 2) for name in names)
+        sum(min(len(REMARKS[name].findall(sentence.lower())), 2) for name in names)
         for names in (LIFE, ABOUT_WORK)
     )
     return BIOGRAPHY if life > work else WORK

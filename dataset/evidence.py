@@ -22,9 +22,10 @@ WORK = r"work|quartet|trio|quintet|sextet|septet|octet|nonet|duo|sonata|serenade
 NUMBER = "|".join((*NUMBERS, *LAST, "penultimate"))
 ORDINAL = re.compile(
     rf"\b(?P<word>{NUMBER})(?P<gap>(?:,? (?!movements?\b)[\w'’-]+){{0,4}}?),? "
-    rf"(?P<noun>movement|piece|{TEMPO})\b",
+    rf"(?P<noun>movement|piece|part|{TEMPO})\b",
     re.IGNORECASE,
 )
+PARTS = re.compile(r"\b(?:part[ei]?|teil|sections?)\b", re.IGNORECASE)  # names that are counted so
 NO_GAP = re.compile(r"\b(?:of|in|to|theme|subject|violin|half|section|time)\b")
 PLURAL = re.compile(  # "the first and second movements", "the last two movements"
     rf"\b(?:(?P<one>{'|'.join((*ORDINALS, *LAST))}) (?:(?P<count>two|three)|"
@@ -57,16 +58,17 @@ SLOW_MOVEMENT = re.compile(r"\bslow(?:er)? (?:[\w-]+ )?movement\b", re.IGNORECAS
 MIDDLE = re.compile(
     rf"\b(?:middle|inner|central)(?:,? [\w'’-]+){{0,2}}? (?:movement|{TEMPO})\b", re.IGNORECASE
 )
+THE_WORK = rf"(?:the|this|his|her) (?:[\w-]+ ){{0,2}}(?:{WORK}|music|composition)"
 OPENS = re.compile(
     rf"\b(?:{WORK}|music|composition|it) (?:opens|begins|starts|commences)\b|"
-    rf"\b(?:opens|begins|starts) (?:the|this) (?:whole )?(?:{WORK}|music|composition)\b|"
+    rf"\b(?:opens|begins|starts) {THE_WORK}\b|"
     r"\bto (?:open|begin|start)\b|"
     r"\bopening\b(?! (?:theme|subject|bars?|section|measures|melody|idea|motif|phrase|of)\b)",
     re.IGNORECASE,
 )
 CLOSES = re.compile(
     rf"\b(?:{WORK}|composition) (?:closes|ends|concludes|finishes)\b|"
-    rf"\b(?:closes|ends|concludes|finishes) (?:the|this) (?:whole )?(?:{WORK}|composition)\b|"
+    rf"\b(?:closes|ends|concludes|finishes) {THE_WORK}\b|"
     r"\bto (?:a )?(?:close|end|conclude|finish)\b|\b(?:topped|rounded) off\b|"
     r"\b(?:concludes|closes|ends) with\b|\b(?:finally|lastly)\b",
     re.IGNORECASE,
@@ -80,6 +82,7 @@ COMPARES = re.compile(  # what stands before a movement that is only compared wi
     re.IGNORECASE,
 )
 CONDITION = re.compile(r"^(?:If|While|Where|Whereas|Though|Although|Just as|As)\b[^,;]{0,120}$")
+CONCEDES = re.compile(r"^(?:Though|Although)\b[^,;]*, (?:it|this)\b")  # ... and speaks on of it
 OBLIQUE = re.compile(
     r"\b(?:(?:of|from|to|until|before|like|than|as|with|for|into|by|between|after|recalls?|echoes|"
     r"through(?:out)?|since|beyond)(?: (?:the|its|this|a|an|that|both))?|and (?:the|its|a))"
@@ -123,9 +126,9 @@ CUES = {
         re.IGNORECASE,
     ),
 }
-# Words that go with a remark on life or work, or with a description.
+# Words that go with a remark on life or work, or with a description; for sentences in lower case.
 REMARKS = {
-    name: re.compile(words, re.IGNORECASE)
+    name: re.compile(words)
     for name, words in {
         "year": r"\b(?:1[5-9]|20)\d\d\b|\b1[5-9]\d0s\b",
         "lifespan": r"\((?:c\. ?)?1[5-9]\d\d ?[-–] ?(?:1[5-9]|20)\d\d\)|"
@@ -148,7 +151,7 @@ REMARKS = {
         r"repertoire|programme|program|players|ensembles?|groups|listeners?)\b",
         "movements": r"\bmovements\b",
         "this_work": rf"\b(?:this|the|entire|whole) (?:{WORK}|composition)\b",
-        "opus": r"\b(?:opus|Op\.|No\.|WoO|catalogue|numbers?)",
+        "opus": r"\b(?:opus|op\.|no\.|woo|catalogue|numbers?)",
         "style": r"\b(?:style|influence\w*|romantic|classical|modern|tradition\w*|era|period|"
         r"national\w*|school|language|generation)\b",
         "music": r"\b(?:themes?|melod\w+|tunes?|subjects?|motifs?|motives?|violins?|violas?|"
@@ -164,9 +167,9 @@ REMARKS = {
 }
 LIFE = ("year", "lifespan", "he", "study", "life")  # more of these: biography ...
 ABOUT_WORK = ("publish", "premiere", "recommend", "movements", "this_work", "opus")  # ... or work
-# Words that go with the character of a movement.
+# Words that go with the character of a movement; for sentences in lower case.
 CHARACTER = {
-    name: re.compile(rf"\b(?:{words})\b", re.IGNORECASE)
+    name: re.compile(rf"\b(?:{words})\b")
     for name, words in {
         "slow": r"slow\w*|lyric\w*|song|sing\w*|cantabile|meditat\w+|elegia\w+|elegy|lament\w*|"
         r"pray\w+|hymn\w*|tender\w*|calm\w*|tranquil\w*|peace\w*|seren\w+|sad\w*|mournful|"
@@ -197,7 +200,7 @@ INNER = frozenset(("scherzo", "minuet", "intermezzo", "waltz"))  # of no name: a
 SONGS = frozenset(
     ("andante", "andantino", "romance", "canzona", "elegy")
 )  # slow if nothing else is
-WORD = re.compile(r"[^\W\d_]{4,}")
+WORD = re.compile(r"[^\W\d_]{4,}|\b(?:Air|Jig)\b")
 STRONG = ("ordinal", "ordinal_tempo", "finale", "slow", "middle", "bare", "fourth", "placed")
 WORDS = ("tempo_word", "form_word", "other_word", "phrase")
 FAINT = ("concept", "implied", "weak_word")
@@ -253,7 +256,8 @@ def movements_of(names: tuple[str, ...]) -> Movements:
     terms = tuple(frozenset(name_terms(name)) - PLAIN for name in names)
     tempi = tuple(map(tempo_class, names))
     slow = [n for n, kind in enumerate(tempi, 1) if kind == "slow"]
-    slow = slow or [n for n, words in enumerate(terms, 1) if words & SONGS]
+    songs = [n for n, words in enumerate(terms, 1) if words & SONGS]
+    slow = slow or [n for n in songs if 1 < n < len(names)] or songs
     return Movements(
         names,
         terms,
@@ -275,9 +279,11 @@ def mentions(sentence: str, work: Movements) -> list[Mention]:
 def _placed(sentence: str, work: Movements) -> Iterator[Mention]:
     """Movements by their place: "the second movement", "the finale"."""
     for match in ORDINAL.finditer(sentence):
-        kind = "ordinal" if match["noun"].lower() in ("movement", "piece") else "ordinal_tempo"
-        if not NO_GAP.search(match["gap"]):
-            yield _mention(sentence, match, [number_of(match["word"], work.last)], kind)
+        noun = match["noun"].lower()
+        called = noun != "part" or PARTS.search(" ".join(work.names))
+        if called and not NO_GAP.search(match["gap"]):
+            kind = "ordinal" if noun in ("movement", "piece", "part") else "ordinal_tempo"
+            yield _mention(sentence, match, [_counted(match, work)], kind)
     for pattern, kind in (
         (BARE, "bare"), (SECOND_OF_TWO, "ordinal"), (PLACED, "placed"), (FOURTH, "fourth")
     ):  # fmt: skip
@@ -300,7 +306,7 @@ def _mention(sentence: str, match: re.Match[str], numbers: Iterable[int], kind: 
     start = match.start()
     before = sentence[max(0, start - WINDOW) : start]
     aside = COMPARES.search(before[-40:]) or (
-        start < 2 * WINDOW and CONDITION.match(sentence[:start])
+        start < 2 * WINDOW and CONDITION.match(sentence[:start]) and not CONCEDES.match(sentence)
     )
     return Mention(start, match[0].strip(), tuple(numbers), kind, role(before, start), bool(aside))
 
@@ -312,6 +318,16 @@ def role(before: str, start: int) -> str:
     if OBLIQUE.search(before):
         return "oblique" if start <= NEAR else "oblique_late"
     return "subject" if start <= EARLY else "other"
+
+
+def _counted(match: re.Match[str], work: Movements) -> int:
+    """The number of a movement that is counted: "the second Allegro" may be the third movement."""
+    number, noun = number_of(match["word"], work.last), term(match["noun"])
+    so_named = [n for n, words in enumerate(work.terms, 1) if noun in words]
+    among = match["word"].lower() in ORDINALS and match[0].count(" ") == 1 and "," not in match[0]
+    if not among or number in so_named or number > len(so_named):
+        return number
+    return so_named[number - 1]
 
 
 def number_of(word: str, last: int) -> int:
@@ -356,7 +372,9 @@ def _meant(text: str, work: Movements) -> tuple[tuple[int, ...], str] | None:
 def _implied(word: str, work: Movements) -> tuple[int, ...]:
     """The movements that a word of tempo or form may mean where no name has it."""
     if word in INNER:
-        return tuple(n for n in range(2, work.last) if work.tempi[n - 1] != "slow")
+        return tuple(n for n in range(2, work.last) if n not in work.slow) or tuple(
+            range(2, work.last)
+        )
     if word in SLOW or word == "andante":
         return work.slow
     if word in FAST:

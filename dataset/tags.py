@@ -68,6 +68,7 @@ ENGLISH = frozenset(
 )
 DANCES = frozenset(VOCABULARY["names"]["dances"].split())
 PLAIN = frozenset(VOCABULARY["names"]["plain"].split())
+SHORT = frozenset(("air", "jig"))  # words of three letters that are names
 TERMS = (SLOW | MODERATE | FAST | DANCES | {"maestoso"}) - ENGLISH  # in prose they are names
 STEMS: dict[str, str] = {word: word for word in (*TEMPO, *MOOD)} | by_word(VOCABULARY["spellings"])
 CONCEPTS: dict[str, frozenset[str]] = by_concept(VOCABULARY["concepts"])
@@ -148,7 +149,7 @@ def term(word: str) -> str:
 def name_terms(name: str) -> list[str]:
     """The words of a movement's name that can tell it from another."""
     words = [term(word) for word in WORD.findall(name)]
-    return [word for word in words if len(word) >= 4 and word not in PLAIN]
+    return [w for w in words if (len(w) >= 4 or w in SHORT) and w not in PLAIN]
 
 
 @lru_cache(maxsize=100_000)

@@ -203,3 +203,29 @@ def test_no_mention_is_beyond_the_work(sentence: str, names: list[str]) -> None:
         assert one.text and 0 <= one.start < len(sentence)
     together = several(sentence, len(names))
     assert set(together) <= set(range(1, len(names) + 1)) and len(together) != 1
+
+
+@pytest.mark.parametrize(
+    ("sentence", "names", "movement"),
+    [
+        ("The second Allegro is a hunt.", ("Allegro", "Adagio", "Allegro"), 3),
+        ("The second, Allegro, is a hunt.", ("Adagio", "Allegro", "Allegro"), 2),
+        ("The second Allegro is a hunt.", ("Adagio", "Allegro", "Allegro"), 2),
+        ("The second part is a hunt.", ("Prima parte", "Seconda parte"), 2),
+        ("Although the finale has no tempo, it is lively.", ("Adagio", "Menuet", "Finale"), 3),
+        ("She ends her second quartet with a dance.", ("Adagio", "Menuet", "Presto"), 3),
+        ("The Air sings.", ("Presto", "Air", "Gigue"), 2),
+        ("A Saraband strides.", ("Presto", "Sarabande", "Gigue"), 2),
+        ("The Jig runs.", ("Presto", "Air", "Gigue"), 3),
+    ],
+)
+def test_a_movement_is_told_by_how_it_is_counted_and_called(
+    sentence: str, names: tuple[str, ...], movement: int
+) -> None:
+    told = [one for one in mentions(sentence, movements_of(names)) if not one.aside]
+    assert (movement,) in {one.movements for one in told if one.kind != "weak_word"}
+    assert all(movement in one.movements for one in told)
+
+
+def test_parts_are_movements_only_where_they_are_called_so() -> None:
+    assert not mentions("The second part is a hunt.", movements_of(("Moderato", "Presto")))
