@@ -42,6 +42,10 @@ CREATE TABLE IF NOT EXISTS attempts (
     ended_s REAL NOT NULL,
     tools TEXT NOT NULL           -- JSON object: versions of what did the work
 );
+CREATE TABLE IF NOT EXISTS notes (
+    key TEXT PRIMARY KEY,
+    value TEXT NOT NULL           -- JSON object: what a stage remembers from run to run
+) WITHOUT ROWID;
 """
 
 
@@ -192,6 +196,17 @@ class Ledger:
         if self._lock:
             self._lock.close()
 
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Commit all that is written inside at once, or none of it; other threads wait."""
+        with self._access() as db:
+            if db.in_transaction:
+                yield
+                return
+            with db:
+                db.execute("BEGIN IMMEDIATE")
+                yield
+
     def record(
         self,
         stage: str,
@@ -206,8 +221,7 @@ class Ledger:
     ) -> None:
         """Commit the end of one attempt: the item's state now, and a line in its history."""
         now = time.time()
-        with self._access() as db, db:
-            db.execute("BEGIN IMMEDIATE")
+        with self.together(), self._access() as db:
             db.execute(
                 "INSERT INTO items VALUES (?, ?, ?, ?, ?, ?, 1, ?) "
                 "ON CONFLICT (stage, item) DO UPDATE SET state=excluded.state, "
@@ -276,6 +290,25 @@ class Ledger:
             )
         except (TypeError, ValueError) as error:
             raise damaged(self.path, stage, item, str(error)) from error
+
+    def remember(self, key: str, value: Mapping[str, Any]) -> None:
+        """Commit what is to be known under a key in later runs, in place of what was."""
+        with self.together(), self._access() as db:
+            db.execute("INSERT OR REPLACE INTO notes VALUES (?, ?)", (key, json.dumps(dict(value))))
+
+    def recall(self, key: str) -> dict[str, Any]:
+        """What is remembered under a key, {} when nothing is."""
+        with self._access() as db:
+            # A ledger that is only read may be older than the table.
+            there = db.execute("SELECT 1 FROM sqlite_master WHERE name = 'notes'").fetchone()
+            row = there and db.execute("SELECT value FROM notes WHERE key = ?", (key,)).fetchone()
+        try:
+            value = json.loads(row[0]) if row else {}
+            if not isinstance(value, dict):
+                raise ValueError("it is no JSON object")
+        except (TypeError, ValueError) as error:
+            raise damaged(self.path, "note", key, str(error)) from error
+        return value
 
     def counts(self) -> list[tuple[str, str, str | None, int]]:
         """(stage, state, error class, number of items), sorted."""

@@ -73,6 +73,55 @@ def test_threads_share_one_writer(tmp_path: Path) -> None:
         assert len(ledger.entries("cut")) == 80
 
 
+def test_what_is_remembered_is_known_in_the_next_run(tmp_path: Path) -> None:
+    with Ledger(tmp_path) as ledger:
+        assert ledger.recall("budget") == {}
+        ledger.remember("budget", {"tokens": 1.5})
+        ledger.remember("budget", {"tokens": 0.5, "trips": 2})
+        ledger.remember("another", {})
+    with Ledger(tmp_path, read_only=True) as ledger:
+        assert ledger.recall("budget") == {"tokens": 0.5, "trips": 2}
+        assert ledger.recall("another") == ledger.recall("never") == {}
+
+
+def test_a_ledger_from_before_there_were_notes_is_read_and_written(tmp_path: Path) -> None:
+    with Ledger(tmp_path) as ledger:
+        ledger._db.execute("DROP TABLE notes")
+    with Ledger(tmp_path, read_only=True) as ledger:
+        assert ledger.recall("budget") == {}
+    with Ledger(tmp_path) as ledger:
+        ledger.remember("budget", {"trips": 1})
+        assert ledger.recall("budget") == {"trips": 1}
+
+
+def test_what_is_written_together_is_committed_at_once_or_not_at_all(tmp_path: Path) -> None:
+    with Ledger(tmp_path) as ledger, Ledger(tmp_path, read_only=True) as reader:
+        with ledger.together():
+            for item in "abc":
+                ledger.record("cut", item, State.OK)
+            ledger.remember("budget", {"trips": 1})
+            assert (reader.entries("cut"), reader.recall("budget")) == ({}, {})
+        assert set(reader.entries("cut")) == set("abc")
+        with pytest.raises(ZeroDivisionError), ledger.together():
+            ledger.record("cut", "d", State.OK)
+            1 / 0  # noqa: B018
+        assert set(ledger.entries("cut")) == set("abc")
+        assert len(ledger.attempts("cut", "d")) == 0
+        ledger.record("cut", "e", State.OK)
+        assert set(reader.entries("cut")) == set("abce")
+        assert reader.recall("budget") == {"trips": 1}
+
+
+@pytest.mark.parametrize("value", ["{", "[1]", "3", "", b"\xff"])
+def test_a_tampered_note_is_told_in_one_line(tmp_path: Path, value: object) -> None:
+    with Ledger(tmp_path) as ledger:
+        ledger.remember("budget", {"trips": 1})
+        ledger._db.execute("UPDATE notes SET value = ?", (value,))
+        with pytest.raises(UserError, match="damaged at note budget .*--data") as told:
+            ledger.recall("budget")
+        assert "\n" not in str(told.value)
+
+
 def test_another_version_is_refused_in_one_line(tmp_path: Path) -> None:
     Ledger(tmp_path).close()
     db = sqlite3.connect(tmp_path / LEDGER_NAME)
