@@ -419,20 +419,35 @@ def pair(
     perform(common, "pair", run, common.data, config)
 
 
-@command(STAGES, "earscribe fetch --workers 2")
+@command(STAGES, "earscribe fetch --retry failed:network")
 def fetch(
     common: Common,
     workers: Annotated[int | None, typer.Option(help="Downloads at a time.")] = None,
+    cut_workers: Annotated[int | None, typer.Option(help="Recordings cut at a time.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Fetch so many recordings, no more.")] = None,
+    retry: Annotated[
+        str | None,
+        typer.Option(help="failed, or failed:CLASS: these alone, permanent ones too."),
+    ] = None,
+    recheck_after: Annotated[
+        float | None, typer.Option(help="Days after which a permanent failure is tried again.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be done: requests, hours, GB.")
+    ] = False,
     allow_loopback: Annotated[
         bool | None, typer.Option("--allow-loopback", help="Fetch from this machine too.")
     ] = None,
 ) -> None:
     """Download each recording once and cut it per movement: clips/ and pairs.parquet."""
-    from dataset.fetch import FetchConfig
+    from dataset.fetch import FetchConfig, plan
     from dataset.fetch import fetch as run
 
-    config = common.layer(FetchConfig(), "fetch", workers=workers, allow_loopback=allow_loopback)
-    perform(common, "fetch", run, common.data, config)
+    config = common.layer(
+        FetchConfig(), "fetch", workers=workers, cut_workers=cut_workers, limit=limit, retry=retry,
+        recheck_after_days=recheck_after, allow_loopback=allow_loopback,
+    )  # fmt: skip
+    perform(common, "fetch", plan if dry_run else run, common.data, config)
 
 
 @command(STAGES, "earscribe validate --json")

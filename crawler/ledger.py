@@ -6,13 +6,14 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import IO, Any, Self, TypeVar
 
 from crawler.errors import LockedError, SchemaVersionError, UserError
 
@@ -47,6 +48,7 @@ CREATE TABLE IF NOT EXISTS notes (
     value TEXT NOT NULL           -- JSON object: what a stage remembers from run to run
 ) WITHOUT ROWID;
 """
+COLUMNS = "stage, item, state, error_class, message, result, attempts, updated_s"  # of an Entry
 
 
 class State(StrEnum):
@@ -70,6 +72,36 @@ class Entry:
     result: Mapping[str, Any] = field(default_factory=dict)
     attempts: int = 0
     updated_s: float = 0.0  # seconds since 1970
+
+
+@dataclass(frozen=True, slots=True)
+class Brief:
+    """What is needed to tell whether an item is done: a part of its entry."""
+
+    state: State
+    error_class: str | None
+    updated_s: float  # seconds since 1970
+    file: str | None  # of its result, within the data folder
+    num_bytes: int | None  # of that file
+
+    @classmethod
+    def of(cls, entry: Entry) -> Self:
+        """The part of an entry."""
+        result = entry.result
+        return cls(
+            entry.state, entry.error_class, entry.updated_s, result.get("file"),
+            result.get("num_bytes"),
+        )  # fmt: skip
+
+
+T = TypeVar("T")
+
+
+def in_chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Lists of so many items; the last may be shorter."""
+    left = iter(items)
+    while chunk := list(islice(left, size)):
+        yield chunk
 
 
 def damaged(path: Path, stage: str, item: str, why: str) -> UserError:
@@ -249,13 +281,39 @@ class Ledger:
 
     def entries(self, stage: str, item: str | None = None) -> dict[str, Entry]:
         """Every item of a stage (or the one named) by its key."""
-        query = (
-            "SELECT stage, item, state, error_class, message, result, attempts, updated_s "
-            "FROM items WHERE stage = ?" + ("" if item is None else " AND item = ?")
+        query = f"SELECT {COLUMNS} FROM items WHERE stage = ?" + (
+            "" if item is None else " AND item = ?"
         )
         with self._access() as db:
             rows = db.execute(query, (stage,) if item is None else (stage, item)).fetchall()
         return {row[1]: self._entry(row) for row in rows}
+
+    def some(self, stage: str, items: Iterable[str]) -> Iterator[Entry]:
+        """The entries of some items of a stage, in no order; unknown ones are left out."""
+        for chunk in in_chunks(items, 500):
+            marks = ", ".join("?" * len(chunk))
+            with self._access() as db:
+                rows = db.execute(
+                    f"SELECT {COLUMNS} FROM items WHERE stage = ? AND item IN ({marks})",
+                    (stage, *chunk),
+                ).fetchall()
+            yield from map(self._entry, rows)
+
+    def briefs(self, stage: str) -> dict[str, Brief]:
+        """Every item of a stage by its key, in brief; UserError for a damaged one."""
+        found: dict[str, Brief] = {}
+        with self._access() as db:
+            for item, state, error_class, updated_s, result in db.execute(
+                "SELECT item, state, error_class, updated_s, CASE WHEN json_valid(result) THEN "
+                "json_extract(result, '$.file', '$.num_bytes') END FROM items WHERE stage = ?",
+                (stage,),
+            ):
+                try:
+                    file, num_bytes = json.loads(result)
+                    found[item] = Brief(State(state), error_class, updated_s, file, num_bytes)
+                except (TypeError, ValueError) as error:
+                    raise damaged(self.path, stage, item, str(error)) from error
+        return found
 
     def walk(self, stage: str) -> Iterator[Entry]:
         """Every item of a stage in the order of its keys, a few at a time in memory."""
@@ -263,8 +321,8 @@ class Ledger:
         while True:
             with self._access() as db:
                 rows = db.execute(
-                    "SELECT stage, item, state, error_class, message, result, attempts, updated_s "
-                    "FROM items WHERE stage = ? AND item > ? ORDER BY item LIMIT 100",
+                    f"SELECT {COLUMNS} FROM items WHERE stage = ? AND item > ? "
+                    "ORDER BY item LIMIT 100",
                     (stage, last),
                 ).fetchall()
             if not rows:

@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from os.path import commonprefix
-from typing import Any
+from typing import Any, Protocol
 
 from crawler.ledger import State
 from dataset.audio import Span
-from dataset.schema import ErrorClass, Pair, stable_id
+from dataset.schema import ErrorClass, stable_id
 from dataset.sources import Chapter
 from dataset.tags import name_terms
 from dataset.timelists import ASIDES, NUMBER, SIGNS, WORK, chapters_in, is_music, title_number
@@ -19,6 +19,21 @@ SEPARATORS = ":-–—|,"  # between what all titles share and what tells them a
 NUMBERED, NAMED, PLACED = 4.0, 2.0, 0.5
 FITS = 1.0  # less is no match
 MOST_MOVEMENTS = 7  # of nearly every work; more chapters are those of several
+
+
+class Asking(Protocol):
+    """What is read of a pair: where it says that its clip lies, and of what it speaks."""
+
+    @property
+    def movements(self) -> Sequence[int]: ...
+    @property
+    def movement_name(self) -> str | None: ...
+    @property
+    def start_s(self) -> float | None: ...
+    @property
+    def end_s(self) -> float | None: ...
+    @property
+    def bounds_source(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +57,7 @@ class Refusal:
 
 
 def request_clip(
-    pair: Pair,
+    pair: Asking,
     source_key: str,
     source: Mapping[str, Any],
     limits_s: tuple[float, float],
@@ -83,7 +98,10 @@ def clip_item(
     return stable_id(source_key, list(movements), start_s, end_s, fingerprint)
 
 
-def bounds(pair: Pair, source: Mapping[str, Any]) -> tuple[float | None, float | None, str] | None:
+Bounds = tuple[float | None, float | None, str]
+
+
+def bounds(pair: Asking, source: Mapping[str, Any]) -> Bounds | None:
     """(start, end, where they are from) in seconds; None when they are not known."""
     if pair.bounds_source != "unknown":
         return pair.start_s, pair.end_s, pair.bounds_source

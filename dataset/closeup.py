@@ -12,10 +12,10 @@ from crawler.errors import UserError
 from crawler.items import read_works
 from crawler.ledger import LEDGER_NAME, Ledger
 from dataset.bounds import clip_item
-from dataset.fetch import content_key, source_key
 from dataset.index import PAIRS_NAME, load_pairs, pair_to_row
 from dataset.overrides import OVERRIDE
 from dataset.pairing import WORKS_NAME, work_texts
+from dataset.rows import content_key, source_key
 from dataset.schema import COLUMNS, Pair, pair_id
 
 PREFIX = re.compile(r"[0-9a-f]{6,16}")

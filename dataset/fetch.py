@@ -1,62 +1,93 @@
 """The fetch stage: every source once, its bounds, its clips, and the index that tells of them."""
 
 import dataclasses
-import errno
 import logging
 import math
+import random
+import re
+import shutil
 import threading
 import time
-from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections import Counter, deque
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from heapq import heappop, heappush
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from crawler.draining import draining
 from crawler.errors import UserError
-from crawler.files import TEMPORARY_PREFIX, atomic_path, sha256_file, sweep_temporary
-from crawler.ledger import Entry, Ledger, State, damaged
+from crawler.files import atomic_path, sweep_temporary
+from crawler.ledger import Brief, Entry, Ledger, State
 from crawler.summary import Progress, Summary, silent
-from dataset.audio import (
-    CUTTING_VERSION,
-    TOOLS,
-    AudioError,
-    Cut,
-    CutConfig,
-    cut,
-    measure,
-    probe,
+from dataset.audio import CUTTING_VERSION, CutConfig
+from dataset.bounds import Request
+from dataset.budget import Budget, BudgetConfig
+from dataset.duplicates import fill_duplicates
+from dataset.index import PAIRS_NAME, read_table, write_table
+from dataset.missing import MISSING_NAME, write_missing
+from dataset.rows import Asked, Known, asked_in
+from dataset.schema import ErrorClass, stable_id
+from dataset.sources import SourceConfig
+from dataset.tasks import (
+    CLIPS,
+    SOURCES,
+    Failed,
+    Outcome,
+    Task,
+    caught,
+    copy_one,
+    cut_all,
+    fetch_one,
+    join_parts,
+    whole,
 )
-from dataset.bounds import Refusal, Request, request_clip
-from dataset.index import PAIRS_NAME, load_pairs, write_pairs
-from dataset.joining import addresses, fetch_joined
-from dataset.pairing import TABLE, count_states, may_be_passed_on
-from dataset.schema import ErrorClass, Pair, stable_id
-from dataset.sources import (
-    Source,
-    SourceConfig,
-    SourceError,
-    copy_source,
-    fetch_source,
-    file_stamp,
-    hang_up,
-)
+from dataset.workers import Ended, Workers
 
 logger = logging.getLogger(__name__)
 
-SOURCES, CLIPS = "sources", "clips"  # folders of the data folder
+PRELOAD = ("dataset.preload",)
+TICK_S = 0.2  # between two looks at signals and clocks
+DAY_S = 86_400.0
+AGAIN = (ErrorClass.NETWORK, ErrorClass.SERVER_ERROR)  # asked for again within a run
+CRASHES = ("SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL")  # a decoder's own fault
+MOST_LIMITED = 5  # rate-limit answers in a row end the run's fetching
+TYPICAL_BYTES = 25_000_000  # of a source, before any is known
+BETWEEN = re.compile(r" (?=https?://)")  # addresses in a pair's source_url
+Ticket = tuple[str, str]  # of a job: its stage and first item
+
+
+class Engine(Protocol):
+    """Who runs the jobs: processes of this machine, or actors of a cluster."""
+
+    def idle(self) -> int:
+        """How many jobs it would begin at once."""
+
+    def give(self, ticket: Hashable, task: Callable[[], Any], limit_s: float) -> None:
+        """Begin a job; it is ended when it takes longer than its limit."""
+
+    def wait(self, timeout_s: float) -> list[tuple[Any, Any]]:
+        """(ticket, answer or Ended) of the jobs that ended, within a time."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FetchConfig(SourceConfig):
     """How recordings are fetched and cut."""
 
-    workers: int = 2  # sources worked on at a time
+    workers: int = 2  # sources fetched at a time
+    cut_workers: int = 2  # sources cut at a time
     keep_sources: bool = True  # after their clips are cut
     min_clip_s: float = 5.0  # shorter clips are filtered: too_short
     max_clip_s: float = 2_400.0  # longer clips are filtered: too_long
+    max_fetch_s: float = 3_600.0  # a fetch that takes longer is ended: network
+    max_cut_s: float = 1_800.0  # a source whose clips take longer is ended: not_media
+    min_free_mb: float = 1_000.0  # with less free space nothing new is begun
+    recheck_after_days: float | None = None  # a permanent failure this old is tried again
+    retry: str | None = None  # "failed" or "failed:<class>": these alone, permanent ones too
+    limit: int | None = None  # sources fetched in this run
     audio_rights: str | None = None  # in recordings whose page says none
+    budget: BudgetConfig = field(default_factory=BudgetConfig)
     cut: CutConfig = field(default_factory=CutConfig)
 
     def __post_init__(self) -> None:
@@ -65,43 +96,23 @@ class FetchConfig(SourceConfig):
             value = getattr(self, item.name)
             if isinstance(value, float) and not math.isfinite(value):
                 raise UserError(f"fetch.{item.name} {value} is not a finite number")
-        if self.workers < 1:
-            raise UserError(f"fetch.workers {self.workers} is below 1")
+        for name in ("workers", "cut_workers", "max_fetch_s", "max_cut_s"):
+            if getattr(self, name) <= 0:
+                raise UserError(f"fetch.{name} {getattr(self, name)} is not above 0")
         if not 0 <= self.min_clip_s < self.max_clip_s:
             raise UserError(
                 f"fetch.min_clip_s {self.min_clip_s} is not in 0..max_clip_s ({self.max_clip_s})"
             )
+        if self.limit is not None and self.limit < 0:
+            raise UserError(f"fetch.limit {self.limit} is below 0")
+        refuse_retry(self.retry)
 
 
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """A verified file that waits for its final name."""
-
-    temporary: Path
-    result: Mapping[str, Any]  # "file": the final name within the data folder; "sha256"
-    tools: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """What went wrong with an item."""
-
-    error_class: ErrorClass
-    message: str
-    result: Mapping[str, Any] = field(default_factory=dict)
-
-
-Outcome = Finished | Failed
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """Work for one thread: the items of one source in one stage."""
-
-    key: str  # of the source
-    stage: str
-    items: Sequence[str]
-    work: Callable[[], Sequence[Outcome]]  # one outcome an item; none: fetch the source again
+def refuse_retry(retry: str | None) -> None:
+    """UserError for a choice of failures that there is not."""
+    choices = ["failed", *(f"failed:{one}" for one in ErrorClass)]
+    if retry is not None and retry not in choices:
+        raise UserError(f"fetch.retry {retry!r}: give one of {', '.join(choices)}")
 
 
 def fingerprint(config: FetchConfig) -> str:
@@ -109,202 +120,401 @@ def fingerprint(config: FetchConfig) -> str:
     return stable_id(CUTTING_VERSION, dataclasses.asdict(config.cut))
 
 
-def source_key(pair: Pair) -> str:
-    """The name of a pair's source in the ledger."""
-    return pair.youtube_id or pair.source_url
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Work for one worker: the items of one source in one stage."""
+
+    key: str  # of the source that asks for it
+    stage: str
+    items: Sequence[str]
+    task: Task  # an outcome an item; none: the source is to be had again
+    remote: bool = False  # asks a server
+
+    @property
+    def ticket(self) -> Ticket:
+        """Its name among the jobs under way."""
+        return self.stage, self.items[0]
 
 
-def content_key(key: str, source: Entry) -> str:
-    """The name under which the clips of a file of this machine are kept: its bytes count too."""
-    return f"{key} {source.result['sha256']}"
+def fetch(
+    data: Path, config: FetchConfig, progress: Progress = silent, *, engine: Engine | None = None
+) -> Summary:
+    """Fetch every source once, cut its clips, and rewrite the index and missing.csv.
 
-
-def fetch(data: Path, config: FetchConfig, progress: Progress = silent) -> Summary:
-    """Fetch every source once, cut its clips, and rewrite the index.
-
-    Ctrl-C and SIGTERM finish what is in hand; the summary then says `incomplete`. Raises
-    UserError when there is no index.
+    `engine` runs the jobs, processes of this machine when None. Ctrl-C and SIGTERM finish what is
+    in hand; the summary then says `incomplete`. Raises UserError when there is no index.
     """
     with Ledger(data) as ledger, draining() as stop:
-        pairs = load_pairs(data / PAIRS_NAME)
+        table = read_table(data / PAIRS_NAME)
+        pairs = asked_in(table)
+        stage = Fetching(data, config, ledger, pairs)
         for folder in (SOURCES, CLIPS):
             sweep_temporary(data / folder)
-        stage = Fetching(data, config, ledger, pairs)
         stage.adopt()
-        stage.run(stop, progress)
-        rows = [stage.row(pair) for pair in pairs]
-        if rows != pairs:
-            write_pairs(data / PAIRS_NAME, rows)
-    clips = {row.clip_id for row in rows if row.clip_id}
+        with Workers(config.workers + config.cut_workers, PRELOAD) as workers:
+            stage.run(engine or workers, stop, progress)
+        found = fill_duplicates(stage.known.rebuilt(table, pairs))
+        changed = not found.equals(table)
+        if changed:
+            write_table(data / PAIRS_NAME, found)
+        missing = write_missing(data / MISSING_NAME, found)
+    counts = states_in(found)
     return Summary(
         stage="fetch",
-        total=len(rows),
-        counts=count_states(rows),
+        total=len(pairs),
+        counts=counts,
         artifact=data / PAIRS_NAME,
-        details={**stage.done, "sources": len(stage.groups), "clips": len(clips)},
-        work_done=stage.done["fetched"] + stage.done["cut"] + (rows != pairs),
-        incomplete=any(again(row) for row in rows),
+        details={
+            **stage.done,
+            "sources": len(stage.known.groups),
+            "clips": len(set(found.column("clip_id").to_pylist()) - {None}),
+            "missing": missing,
+            **({"stopped": stage.closed} if stage.closed else {}),
+        },
+        work_done=sum(stage.done.values()) + changed,
+        incomplete=any(again(state) for state in counts),
     )
 
 
-def again(row: Pair) -> bool:
-    """Whether a further run may end otherwise."""
-    transient = row.error_class is not None and ErrorClass(row.error_class).transient
-    return row.status == State.PENDING or transient
+def plan(data: Path, config: FetchConfig, progress: Progress = silent) -> Summary:
+    """What `fetch` would do now: requests, hours at the budget's rate, and gigabytes.
+
+    Sizes are guessed from the sources that are known. Fetches nothing and writes nothing.
+    """
+    with Ledger(data) as ledger:
+        table = read_table(data / PAIRS_NAME)
+        stage = Fetching(data, config, ledger, asked_in(table))
+        left = [job for key in stage.todo() if (job := stage.next_job(key))]
+        sizes = [b.num_bytes for b in stage.known.sources.values() if b.num_bytes]
+    requests = sum(job.remote for job in left)
+    requests = requests if config.limit is None else min(requests, config.limit)
+    mean = sum(sizes) / len(sizes) if sizes else TYPICAL_BYTES
+    return Summary(
+        stage="plan",
+        total=len(table),
+        counts=states_in(table),
+        artifact=data / PAIRS_NAME,
+        details={
+            "sources to fetch": requests,
+            "clips to cut from fetched sources": sum(
+                len(job.items) for job in left if job.stage == "cut"
+            ),
+            "hours": round(requests / config.budget.per_hour, 1),
+            "gigabytes": round(requests * mean / 1e9, 2),
+        },
+    )
+
+
+def states_in(table: Any) -> dict[str, int]:
+    """Rows by status with the class or reason: "ok", "failed: gone", "filtered: too_short"."""
+    columns = ("status", "error_class", "filter_reason")
+    rows = zip(*(table.column(name).to_pylist() for name in columns), strict=True)
+    counts = Counter(": ".join(filter(None, row)) for row in rows)
+    return dict(sorted(counts.items()))
+
+
+def again(state: str) -> bool:
+    """Whether a further run may end otherwise for rows of a state like "failed: network"."""
+    status, _, why = state.partition(": ")
+    return status == State.PENDING or (status == State.FAILED and ErrorClass(why).transient)
 
 
 class Fetching:
-    """One run: what the ledger knows, what is still to do, and the index that follows from it."""
+    """One run: what is known, what is still to do, and what is under way."""
 
     def __init__(
-        self, data: Path, config: FetchConfig, ledger: Ledger, pairs: Sequence[Pair]
+        self, data: Path, config: FetchConfig, ledger: Ledger, pairs: Sequence[Asked]
     ) -> None:
         self.data, self.config, self.ledger = data, config, ledger
         self.mark = fingerprint(config)
-        self.groups: dict[str, list[Pair]] = defaultdict(list)
-        for pair in pairs:
-            if not turned_down(pair):
-                self.groups[source_key(pair)].append(pair)
-        self.local = {  # files of this machine, named by a person's tables alone
-            key
-            for key, group in self.groups.items()
-            if key.startswith("file:") and all(pair.align_method == TABLE for pair in group)
-        }
-        self.known = {stage: ledger.entries(stage) for stage in ("source", "cut")}
-        for entries in self.known.values():
-            for entry in entries.values():
-                self.check(entry)
-        self.forget_changed()
-        self.tried: set[tuple[str, str]] = set()
-        self.done = {"fetched": 0, "cut": 0, "adopted": 0}
-
-    def check(self, entry: Entry) -> None:
-        """UserError for an entry that cannot be worked with."""
-        lacking = sorted(RESULTS[entry.stage].difference(entry.result))
-        why = f"it lacks {', '.join(lacking)}" if lacking else ""
-        if entry.state is State.FAILED:
-            known = entry.error_class in set(ErrorClass)
-            why = "" if known else f"unknown error class {entry.error_class!r}"
-        if why:
-            raise damaged(self.ledger.path, entry.stage, entry.item, why)
-
-    def forget_changed(self) -> None:
-        """Drop what is known of files of this machine that have changed since."""
-        sources = self.known["source"]
-        for key in self.local & sources.keys():
-            stamp = file_stamp(key)
-            if stamp is not None and stamp != sources[key].result.get("stamp"):
-                del sources[key]
+        limits_s = config.min_clip_s, config.max_clip_s
+        self.known = Known(ledger, pairs, self.mark, limits_s, config.audio_rights)
+        self.budget = Budget(ledger, config.budget)
+        self.to_fetch: deque[str] = deque()  # sources that ask a server next
+        self.to_cut: deque[str] = deque()  # sources whose next work is on this machine
+        self.later: list[tuple[float, str]] = []  # a heap: when a source is asked for again
+        self.running: dict[Ticket, tuple[Job, float]] = {}
+        self.attempts: Counter[tuple[str, str]] = Counter()  # of (stage, item) in this run
+        self.settled: set[tuple[str, str]] = set()  # (stage, item) not tried again in this run
+        self.begun: set[str] = set()  # sources asked for in this run
+        self.limited = 0  # rate-limit answers without a success since
+        self.closed = ""  # why nothing more is fetched in this run
+        self.full = False  # too little space is left: nothing more is begun
+        self.finished = 0  # sources
+        self.done = {"fetched": 0, "joined": 0, "cut": 0, "adopted": 0}
 
     def adopt(self) -> None:
         """Take over whole files that a crash kept from being committed."""
-        for stage, entries in self.known.items():
-            for item, entry in list(entries.items()):
-                if entry.state is State.PENDING and self.whole(entry.result):
-                    self.record(stage, item, State.OK, result=entry.result)
+        for stage, known in (("source", self.known.sources), ("cut", self.known.clips)):
+            pending = [item for item, brief in known.items() if brief.state is State.PENDING]
+            for entry in list(self.known.entries_of(stage, pending)):
+                if whole(self.data, entry.result):
+                    self.record(stage, entry.item, State.OK, result=entry.result)
                     self.done["adopted"] += 1
 
-    def whole(self, result: Mapping[str, Any]) -> bool:
-        """Whether the file of a result lies there with the bytes that were verified."""
-        file = self.data / result["file"]
-        return file.is_file() and sha256_file(file) == str(result["sha256"])
+    # --- what is to do
 
-    def run(self, stop: threading.Event, progress: Progress) -> None:
-        """Work until nothing is left to do, or until `stop` and what is in hand."""
-        waiting = [job for key in self.groups if (job := self.next_job(key))]
-        total, finished = len(waiting), 0
-        running: dict[Future[Sequence[Outcome]], tuple[Job, float]] = {}
-        with ThreadPoolExecutor(self.config.workers) as pool:
-            while running or (waiting and not stop.is_set()):
-                while waiting and len(running) < self.config.workers and not stop.is_set():
-                    job = waiting.pop(0)
-                    running[pool.submit(job.work)] = (job, time.time())
-                for future in wait(running, timeout=0.2, return_when=FIRST_COMPLETED).done:
-                    job, started_s = running.pop(future)
-                    self.commit(job, future.result(), started_s)
-                    following = self.next_job(job.key)
-                    if following:
-                        waiting.insert(0, following)  # a source's cuts come right after it
-                    else:
-                        finished += 1
-                        self.drop_source(job.key)
-                        progress(finished, total)
-        hang_up()
+    def todo(self) -> list[str]:
+        """The sources that something is to be done for, in the order of the index."""
+        groups, sources = self.known.groups, self.known.sources
+        there = [key for key in groups if key in sources and sources[key].state is State.OK]
+        done = {
+            entry.item
+            for entry in self.known.entries_of("source", there)
+            if not self.missing(entry.item, entry)
+        }
+        left = [key for key in groups if key not in done]
+        return [key for key in left if key in there or self.wanted("source", key)]
 
     def next_job(self, key: str) -> Job | None:
         """What is to be done next for a source; None when nothing is."""
-        entry = self.known["source"].get(key)
-        if entry is not None and entry.state is State.OK:
-            missing = self.missing(key, entry)
+        source = self.known.source(key)
+        if source is not None and source.state is State.OK:
+            missing = self.missing(key, source)
             if not missing:
                 return None
-            if (self.data / entry.result["file"]).is_file():
-                return self.cut_job(key, entry, missing)
-        elif entry is not None and not worth_another(entry, self.config.allow_loopback):
+            if (self.data / source.result["file"]).is_file():
+                task = partial(
+                    cut_all, self.data, source.result, missing, self.config.cut, self.mark
+                )
+                return Job(key, "cut", list(missing), task)
+        elif not self.wanted("source", key):
             return None
-        return None if ("source", key) in self.tried else self.fetch_job(key)
+        return None if ("source", key) in self.settled else self.obtain(key)
 
-    def missing(self, key: str, entry: Entry) -> dict[str, Request]:
-        """The clips of a source that are still to be cut."""
-        asked = [self.request(pair, entry) for pair in self.groups[key]]
-        return {one.item: one for one in asked if isinstance(one, Request) and self.wanted(one)}
-
-    def wanted(self, request: Request) -> bool:
-        """Whether a clip is to be cut in this run."""
-        entry = self.known["cut"].get(request.item)
-        if ("cut", request.item) in self.tried:
-            return False
-        if entry is not None and entry.state is State.OK:
-            file = self.data / entry.result["file"]
-            return not file.is_file() or file.stat().st_size != entry.result.get("num_bytes")
-        return entry is None or worth_another(entry)
-
-    def request(self, pair: Pair, source: Entry) -> Request | Refusal:
-        """The clip that a pair asks for, or why it cannot have one."""
-        limits = (self.config.min_clip_s, self.config.max_clip_s)
-        key = source_key(pair)
-        if key in self.local:  # a file may change under its name
-            key = content_key(key, source)
-        return request_clip(pair, key, source.result, limits, self.mark)
-
-    def fetch_job(self, key: str) -> Job:
-        """Fetch a source; a file on this machine only when a person's table names it."""
-        group, folder, config = self.groups[key], self.data / SOURCES, self.config
-        url = group[0].source_url
-        obtain = fetch_joined if len(addresses(url)) > 1 else fetch_source
-        if key in self.local:
-            obtain = copy_source
-        return Job(key, "source", [key], lambda: [fetch_one(key, url, folder, config, obtain)])
-
-    def cut_job(self, key: str, source: Entry, missing: Mapping[str, Request]) -> Job:
-        """Cut the missing clips of a source in one pass."""
-        data, config, mark = self.data, self.config.cut, self.mark
+    def obtain(self, key: str) -> Job | None:
+        """How a source is had: fetched, copied, or joined of parts that are had first."""
+        url = self.known.groups[key][0].source_url
+        if key in self.known.local:
+            return Job(key, "source", [key], partial(copy_one, self.data, key, url, self.config))
+        parts = addresses(url)
+        if len(parts) == 1:
+            return self.fetch_job(key, key, url)
+        found = []
+        for address in parts:
+            item = self.known.keys.get(address, address)
+            part = self.known.source(item)
+            if part and part.state is State.OK and (self.data / part.result["file"]).is_file():
+                found.append(part.result)
+            elif self.wanted("source", item):
+                return self.fetch_job(key, item, address)
+            else:
+                self.fail_whole(key, part)
+                return None
         return Job(
-            key, "cut", list(missing), lambda: cut_all(data, source.result, missing, config, mark)
+            key, "source", [key], partial(join_parts, self.data, key, url, found, self.config)
         )
 
-    def commit(self, job: Job, outcomes: Sequence[Outcome], started_s: float) -> None:
-        """Give finished files their final names and tell the ledger.
+    def fetch_job(self, key: str, item: str, url: str) -> Job:
+        """Fetch the source `item`, which may be a part of the source `key`."""
+        task = partial(fetch_one, self.data, item, url, self.config)
+        return Job(key, "source", [item], task, remote=True)
+
+    def fail_whole(self, key: str, part: Entry | None) -> None:
+        """A source fails as its part has failed."""
+        if part is not None and part.state is State.FAILED:
+            error_class = ErrorClass(part.error_class or "")
+            self.fail("source", key, Failed(error_class, part.message or ""), time.time())
+
+    def missing(self, key: str, source: Entry) -> dict[str, Request]:
+        """The clips of a source that are still to be cut."""
+        asked = [self.known.request(pair, source) for pair in self.known.groups[key]]
+        return {
+            one.item: one
+            for one in asked
+            if isinstance(one, Request) and self.wanted("cut", one.item)
+        }
+
+    def wanted(self, stage: str, item: str) -> bool:
+        """Whether an item is to be worked on in this run."""
+        if (stage, item) in self.settled:
+            return False
+        brief = (self.known.sources if stage == "source" else self.known.clips).get(item)
+        if brief is None or brief.state is State.PENDING:
+            return stage == "cut" or self.config.retry is None
+        if brief.state is State.OK:
+            file = self.data / (brief.file or "")
+            return not file.is_file() or file.stat().st_size != brief.num_bytes
+        return self.another_time(brief)
+
+    def another_time(self, failed: Brief) -> bool:
+        """Whether what failed in an earlier run is tried again."""
+        if self.config.retry is not None:
+            return self.config.retry in ("failed", f"failed:{failed.error_class}")
+        days = self.config.recheck_after_days
+        due = days is not None and time.time() - failed.updated_s >= days * DAY_S
+        allowed = self.config.allow_loopback and failed.error_class == ErrorClass.REFUSED
+        return due or allowed or self.known.may_pass(failed)
+
+    # --- who does it
+
+    def run(self, engine: Engine, stop: threading.Event, progress: Progress) -> None:
+        """Work until nothing is left to do, or until `stop` and what is in hand."""
+        todo = self.todo()
+        self.finished = len(self.known.groups) - len(todo)
+        for key in todo:
+            self.put(key)
+        while self.running or (self.left() and not stop.is_set()):
+            if not stop.is_set():
+                self.admit(engine)
+            if not self.running:
+                stop.wait(TICK_S)
+                continue
+            for ticket, answer in engine.wait(TICK_S):
+                before = self.finished
+                self.take(ticket, answer)
+                if self.finished > before:
+                    progress(self.finished, len(self.known.groups))
+
+    def left(self) -> bool:
+        """Whether something waits that may still be begun in this run."""
+        fetches = (self.to_fetch or self.later) and not self.closed
+        return not self.full and bool(self.to_cut or fetches)
+
+    def put(self, key: str, *, first: bool = False) -> None:
+        """Queue a source by what is to be done next for it."""
+        job = self.next_job(key)
+        if job is None:
+            self.finish(key)
+            return
+        queue = self.to_fetch if job.remote else self.to_cut
+        if first:
+            queue.appendleft(key)
+        else:
+            queue.append(key)
+
+    def admit(self, engine: Engine) -> None:
+        """Give idle workers what may be begun now."""
+        while self.later and self.later[0][0] <= time.time():
+            self.put(heappop(self.later)[1], first=True)
+        self.full = self.full or self.is_full()
+        while self.to_cut and self.has_room(False) and engine.idle() and not self.full:
+            self.begin(engine, self.to_cut.popleft())
+        while self.to_fetch and self.may_fetch() and engine.idle() and not self.full:
+            self.begin(engine, self.to_fetch.popleft())
+
+    def has_room(self, remote: bool) -> bool:
+        """Whether a worker of a kind is free."""
+        most = self.config.workers if remote else self.config.cut_workers
+        return sum(job.remote == remote for job, _ in self.running.values()) < most
+
+    def may_fetch(self) -> bool:
+        """Whether a server may be asked now."""
+        if self.config.limit is not None and len(self.begun) >= self.config.limit:
+            self.closed = self.closed or f"fetch.limit {self.config.limit}"
+        return not self.closed and self.has_room(True) and self.budget.wait_s() <= 0
+
+    def is_full(self) -> bool:
+        """Whether too little space is left to begin anything."""
+        free_mb = shutil.disk_usage(self.data).free / 1_000_000
+        if free_mb >= self.config.min_free_mb:
+            return False
+        self.closed = f"{free_mb:.0f} MB are free, fetch.min_free_mb is {self.config.min_free_mb:g}"
+        logger.warning("nothing more is begun: %s", self.closed)
+        return True
+
+    def begin(self, engine: Engine, key: str) -> None:
+        """Give a source's next job to a worker."""
+        job = self.next_job(key)
+        if job is None:
+            self.finish(key)
+            return
+        if job.ticket in self.running:  # for another source of which it is a part
+            heappush(self.later, (time.time() + TICK_S, key))
+            return
+        if job.remote:
+            self.budget.spend()
+            self.begun.add(key)
+        self.running[job.ticket] = job, time.time()
+        limit_s = self.config.max_fetch_s if job.stage == "source" else self.config.max_cut_s
+        engine.give(job.ticket, job.task, limit_s)
+
+    # --- what became of it
+
+    def take(self, ticket: Ticket, answer: list[Outcome] | Ended) -> None:
+        """Commit a worker's answer, and queue what follows."""
+        job, started_s = self.running.pop(ticket)
+        outcomes = answer
+        if isinstance(outcomes, Ended):
+            outcomes = [died(job, outcomes)] * len(job.items)
+        pauses_s = [
+            self.commit(job, item, outcome, started_s)
+            for item, outcome in zip(job.items, outcomes, strict=bool(outcomes))
+        ]
+        waits_s = [pause_s for pause_s in pauses_s if pause_s is not None]
+        if waits_s:
+            heappush(self.later, (time.time() + max(waits_s), job.key))
+        else:
+            self.put(job.key, first=True)  # a source's cuts come right after it
+
+    def commit(self, job: Job, item: str, outcome: Outcome, started_s: float) -> float | None:
+        """Give a finished file its final name and tell the ledger.
 
         The ledger hears of a file before it is renamed and after it: a crash in between leaves
-        a whole file and what is known of it, so that `adopt` can take it over.
+        a whole file and what is known of it, so that `adopt` can take it over. Returns the
+        seconds until another attempt, None when there is to be none.
         """
-        for item, outcome in zip(job.items, outcomes, strict=bool(outcomes)):
-            self.tried.add((job.stage, item))
-            if isinstance(outcome, Failed):
-                self.record(
-                    job.stage, item, State.FAILED, failure=outcome, result=outcome.result,
-                    started_s=started_s,
-                )  # fmt: skip
-                continue
-            self.record(job.stage, item, State.PENDING, result=outcome.result, started_s=started_s)
-            with atomic_path(self.data / outcome.result["file"]) as place:
+        if isinstance(outcome, Failed):
+            return self.failed(job, item, outcome, started_s)
+        self.settled.add((job.stage, item))
+        result = {**outcome.result, **self.rights(job.stage)}
+        self.record(job.stage, item, State.PENDING, result=result, started_s=started_s)
+        try:
+            with atomic_path(self.data / result["file"]) as place:
                 outcome.temporary.replace(place)
-            self.record(
-                job.stage, item, State.OK, result=outcome.result, tools=outcome.tools,
-                started_s=started_s,
-            )  # fmt: skip
-            self.done["fetched" if job.stage == "source" else "cut"] += 1
+        except OSError as error:
+            self.fail(job.stage, item, caught(error), started_s)
+            return None
+        self.record(
+            job.stage, item, State.OK, result=result, tools=outcome.tools, started_s=started_s
+        )
+        joined = job.stage == "source" and len(addresses(item)) > 1
+        self.done["joined" if joined else "fetched" if job.stage == "source" else "cut"] += 1
+        if job.remote:
+            self.budget.relax()
+            self.limited = 0
+        return None
+
+    def rights(self, stage: str) -> dict[str, Any]:
+        """What the settings say of a source when it is fetched."""
+        return {"audio_rights": self.config.audio_rights} if stage == "source" else {}
+
+    def failed(self, job: Job, item: str, failure: Failed, started_s: float) -> float | None:
+        """Tell the ledger of a failure; returns the seconds until another attempt, or None."""
+        if failure.error_class is ErrorClass.RATE_LIMITED:  # no attempt of this source
+            wait_s = self.budget.trip(failure.retry_after_s)
+            self.limited += 1
+            if wait_s <= self.config.max_wait_s and self.limited < MOST_LIMITED:
+                return wait_s
+            self.closed = f"rate limit: asked to wait {wait_s:.0f} s"
+            logger.warning("nothing more is fetched: %s (%s)", self.closed, failure.message)
+            self.fail(job.stage, item, failure, started_s)
+            return None
+        self.attempts[job.stage, item] += 1
+        wait_s = self.pause_s(job, self.attempts[job.stage, item], failure)
+        if wait_s is None:
+            self.fail(job.stage, item, failure, started_s)
+        else:
+            self.record(job.stage, item, State.FAILED, failure=failure, started_s=started_s)
+        return wait_s
+
+    def pause_s(self, job: Job, made: int, failure: Failed) -> float | None:
+        """Seconds until another attempt after so many; None when there is to be none."""
+        if isinstance(failure, Died):
+            return 0.0 if made < max(self.config.attempts, 2) else None
+        if failure.error_class not in AGAIN or made >= self.config.attempts or not job.remote:
+            return None
+        asked_s = failure.retry_after_s or 0.0
+        backoff_s = self.config.backoff_s * 2 ** (made - 1) * random.uniform(1, 1.5)
+        return max(asked_s, backoff_s) if asked_s <= self.config.max_wait_s else None
+
+    def fail(self, stage: str, item: str, failure: Failed, started_s: float) -> None:
+        """An item fails for this run; texts of a source that is gone for good turn to others."""
+        self.settled.add((stage, item))
+        self.record(stage, item, State.FAILED, failure=failure, started_s=started_s)
+        if stage == "source" and item in self.known.groups and self.known.gone(item):
+            for key in self.known.replace(item):
+                self.put(key)
 
     def record(
         self,
@@ -319,198 +529,47 @@ class Fetching:
     ) -> None:
         """Tell the ledger, and keep what it now knows."""
         error_class, message = (failure.error_class, failure.message) if failure else (None, None)
+        result = failure.result if failure else result
         self.ledger.record(
             stage, item, state, error_class=error_class, message=message, result=result,
             started_s=started_s, tools=tools,
         )  # fmt: skip
         entry = self.ledger.entry(stage, item)
         assert entry is not None, f"the ledger forgot {stage} {item}"
-        self.known[stage][item] = entry
+        self.known.learn(entry)
 
-    def drop_source(self, key: str) -> None:
-        """Delete a source whose clips are all cut, unless sources are kept."""
-        entry = self.known["source"][key]
-        if not self.config.keep_sources and entry.state is State.OK:
-            (self.data / entry.result["file"]).unlink(missing_ok=True)
+    def finish(self, key: str) -> None:
+        """Nothing is left to do for a source: delete it unless sources are kept."""
+        self.finished += 1
+        if self.config.keep_sources:
+            return
+        for item in (key, *(self.known.keys.get(one, one) for one in addresses(key))):
+            brief = self.known.sources.get(item)
+            if brief and brief.file and brief.state is State.OK and not self.is_needed(item):
+                (self.data / brief.file).unlink(missing_ok=True)
 
-    def row(self, pair: Pair) -> Pair:
-        """A pair's row as the ledger has it now."""
-        if turned_down(pair):
-            return pair
-        blank = dataclasses.replace(pair, **BLANK)
-        source = self.known["source"].get(source_key(pair))
-        if source is None or source.state is State.PENDING:
-            return blank
-        told = source.result.get("audio_rights")  # when it was fetched
-        rights = source.result.get("licence") or self.config.audio_rights or told or "unknown"
-        blank = dataclasses.replace(blank, stage="source", audio_rights=rights)
-        blank = dataclasses.replace(blank, redistributable=may_be_passed_on(blank))
-        if source.state is State.FAILED:
-            return fail(blank, source.error_class, source.message)
-        request = self.request(pair, source)
-        blank = dataclasses.replace(blank, stage="cut", config_fingerprint=self.mark)
-        if isinstance(request, Refusal):
-            return refused(blank, request)
-        return self.cut_row(blank, request)
-
-    def cut_row(self, blank: Pair, request: Request) -> Pair:
-        """A pair's row once its source is there and its bounds are known."""
-        asked = dataclasses.replace(
-            blank,
-            start_s=request.start_s,
-            end_s=request.end_s,
-            bounds_source=request.bounds_source,
-        )
-        entry = self.known["cut"].get(request.item)
-        if entry is None or entry.state is State.PENDING:
-            return asked
-        if entry.state is State.FAILED:
-            return fail(asked, entry.error_class, entry.message)
-        found = {name: value for name, value in entry.result.items() if name in CLIP_COLUMNS}
-        audio = {"bytes": None, "path": entry.result["file"]}
-        return dataclasses.replace(asked, status=State.OK, audio=audio, **found)
+    def is_needed(self, item: str) -> bool:
+        """Whether a source, or one of which it is a part, waits for something."""
+        waiting = {*self.to_fetch, *self.to_cut, *(key for _, key in self.later)}
+        waiting |= {job.key for job, _ in self.running.values()}
+        parts = {self.known.keys.get(one, one) for key in waiting for one in addresses(key)}
+        return item in waiting | parts
 
 
-CLIP_COLUMNS = frozenset(
-    "clip_id actual_start_s actual_end_s sample_rate codec loudness_lufs true_peak_dbtp "
-    "num_samples sha256 pcm_md5 silence_head_s silence_tail_s silence_ratio clipping_ratio "
-    "dc_offset bandwidth_hz fingerprint".split()
-)
-RESULTS = {  # stage -> what the ledger says of each finished item
-    "source": frozenset(("file", "sha256", "duration_s", "chapters", "description")),
-    "cut": CLIP_COLUMNS | {"file"},
-}
-BLANK: dict[str, Any] = {
-    **dict.fromkeys((*CLIP_COLUMNS, "audio", "error_class", "error_message", "filter_reason")),
-    "config_fingerprint": None,
-    "status": State.PENDING.value,
-    "stage": "pair",
-}
+@dataclass(frozen=True, slots=True)
+class Died(Failed):
+    """The failure of a job whose worker ended."""
 
 
-def turned_down(pair: Pair) -> bool:
-    """Whether the pair stage filtered it."""
-    return pair.status == State.FILTERED and pair.stage == "pair"
+def died(job: Job, ended: Ended) -> Failed:
+    """The failure that the end of a worker stands for: the file's fault, or one that passes."""
+    local = ErrorClass.NETWORK if job.remote else ErrorClass.NOT_MEDIA
+    if ended.overtime:
+        return Failed(local, f"it {ended.why}")
+    crashed = not job.remote and any(signal in ended.why for signal in CRASHES)
+    return Died(local if crashed else ErrorClass.EXTRACTOR, f"its process was {ended.why}")
 
 
-def worth_another(entry: Entry, allow_loopback: bool = False) -> bool:
-    """Whether an item that is not ok is worked on again."""
-    failed = entry.state is State.FAILED and entry.error_class is not None
-    allowed = allow_loopback and entry.error_class == ErrorClass.REFUSED
-    return not failed or allowed or ErrorClass(entry.error_class or "").transient
-
-
-def fail(pair: Pair, error_class: str | None, message: str | None) -> Pair:
-    """A failed row."""
-    return dataclasses.replace(
-        pair, status=State.FAILED, error_class=error_class, error_message=message
-    )
-
-
-def refused(pair: Pair, refusal: Refusal) -> Pair:
-    """A row that gets no clip."""
-    if refusal.state is State.FAILED:
-        return fail(pair, refusal.reason, refusal.message)
-    return dataclasses.replace(pair, status=State.FILTERED, filter_reason=refusal.reason)
-
-
-def caught(error: Exception) -> Failed:
-    """The failure that an exception of a job stands for; any other is our bug and is raised."""
-    if isinstance(error, SourceError | AudioError):
-        return Failed(error.error_class, str(error))
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return Failed(ErrorClass.DISK_FULL, str(error))
-    raise error
-
-
-def fetch_one(
-    key: str,
-    url: str,
-    folder: Path,
-    config: FetchConfig,
-    obtain: Callable[[str, Path, SourceConfig], Source],
-) -> Outcome:
-    """Obtain a source into `folder` under a temporary name and decode it to verify it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    stem = folder / f"{TEMPORARY_PREFIX}{stable_id(key)}"
-    local = {"stamp": file_stamp(url)} if obtain is copy_source else {}  # before it is read
-    try:
-        source = obtain(url, stem, config)
-        media = probe(source.path)
-        if media.duration_s > config.max_source_s:
-            limit = f"{media.duration_s:.0f} s, above fetch.max_source_s {config.max_source_s:g}"
-            raise AudioError(ErrorClass.TOO_LONG, f"{url} lasts {limit}")
-    except (SourceError, AudioError, OSError) as error:
-        for left in folder.glob(stem.name + "*"):
-            left.unlink(missing_ok=True)
-        return dataclasses.replace(caught(error), result=local)
-    chapters = [dataclasses.astuple(one) for one in source.chapters] or media.chapters
-    result = {
-        "file": f"{SOURCES}/{source.sha256}{source.path.suffix}",
-        "sha256": source.sha256,
-        "url": url,
-        "title": source.title,
-        "duration_s": media.duration_s,
-        "sample_rate": media.sample_rate,
-        "channels": media.channels,
-        "codec": media.codec,
-        "format": source.format,
-        "chapters": chapters,
-        "description": source.description,
-        "licence": source.licence,
-        "audio_rights": config.audio_rights,
-        **local,
-    }
-    return Finished(source.path, result, source.tools)
-
-
-def cut_all(
-    data: Path,
-    source: Mapping[str, Any],
-    requests: Mapping[str, Request],
-    config: CutConfig,
-    mark: str,
-) -> list[Outcome]:
-    """Cut the clips of a fetched source under temporary names, and measure each.
-
-    A source that is not the one that was fetched is removed and gives nothing.
-    """
-    original = data / source["file"]
-    if sha256_file(original) != source["sha256"]:
-        logger.warning("%s is damaged: it is fetched again", original)
-        original.unlink()
-        return []
-    folder = data / CLIPS
-    folder.mkdir(parents=True, exist_ok=True)
-    targets = [folder / f"{TEMPORARY_PREFIX}{item}.{config.codec}" for item in requests]
-    spans = [request.span for request in requests.values()]
-    try:
-        cuts = cut(original, spans, targets, config)
-        return [
-            finish(one, target, source["sha256"], config, mark)
-            for one, target in zip(cuts, targets, strict=True)
-        ]
-    except (AudioError, OSError) as error:
-        for target in targets:
-            target.unlink(missing_ok=True)
-        return [caught(error)] * len(targets)
-
-
-def finish(
-    one: Cut | AudioError, target: Path, source_sha256: str, config: CutConfig, mark: str
-) -> Outcome:
-    """Measure a clip; its name is the hash of its source, real bounds and settings."""
-    if isinstance(one, AudioError):
-        target.unlink(missing_ok=True)
-        return caught(one)
-    clip_id = stable_id(source_sha256, one.actual_start_s, one.actual_end_s, mark)
-    result = {
-        "clip_id": clip_id,
-        "file": f"{CLIPS}/{clip_id[:2]}/{clip_id}.{config.codec}",
-        "sample_rate": config.sample_rate,
-        "codec": config.codec,
-        "num_bytes": target.stat().st_size,
-        **dataclasses.asdict(one),
-        **dataclasses.asdict(measure(target)),
-    }
-    return Finished(target, result, TOOLS)
+def addresses(url: str) -> list[str]:
+    """The addresses of the files of one source, in the order of the music."""
+    return BETWEEN.split(url)

@@ -9,8 +9,8 @@ from crawler.errors import UserError
 from crawler.ledger import LEDGER_NAME, Ledger, State
 from dataset.bounds import clip_item
 from dataset.closeup import find_pairs, look_closely, told, utc
-from dataset.fetch import source_key
 from dataset.index import load_pairs, write_pairs
+from dataset.rows import source_key
 from dataset.schema import COLUMNS, Pair
 
 

@@ -1,134 +1,49 @@
 """The fetch stage against a loopback server: one fetch a source, clips, states, crashes."""
 
 import dataclasses
-import json
 import math
 import os
 import signal
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import soundfile as sf
+from inline_engine import Inline
+from tone_site import (  # noqa: F401 - fixtures
+    ALL,
+    CONFIG,
+    FIRST,
+    NAMES,
+    OFFSETS,
+    PIECES,
+    SECOND,
+    TEXT,
+    WHOLE,
+    corpus,
+    data,
+    leftovers,
+    paired,
+    part,
+    replica,
+    rows,
+    strongest_hz,
+    tone_hz,
+    works,
+)
 
-import dataset.fetch
+import dataset.tasks
 from crawler.errors import UserError
-from crawler.files import TEMPORARY_PREFIX
-from crawler.items import Movement, Note, Part, Person, Recording, Work, write_works
+from crawler.items import Note, Recording, Work, write_works
 from crawler.ledger import LEDGER_NAME, Ledger, State
 from crawler.summary import Summary
 from dataset.audio import CutConfig
 from dataset.closeup import look_closely
 from dataset.fetch import FetchConfig, fetch, fingerprint
-from dataset.index import load_pairs
 from dataset.pairing import PairConfig, pair
-from dataset.schema import Pair
-from demo.site import Replica, serve
-
-CONFIG = FetchConfig(
-    allow_loopback=True, workers=1, min_clip_s=0.5, timeout_s=3.0, attempts=1, backoff_s=0.01
-)
-ALL = PairConfig(recordings="all")
-NAMES = ("Allegro", "Presto")
-TEXT = "The first movement is bold and long. The finale is quick and short."
-PIECES = "pieceOfIt01", "pieceOfIt02"
-OFFSETS, FIRST, SECOND, WHOLE = "-offsets001", "_perfile001", "_perfile002", "wholework_1"
-
-
-def tone_hz(movement: int) -> int:
-    return 300 * movement
-
-
-def tones(path: Path, movements: tuple[int, ...]) -> None:
-    """Two seconds of each movement's own tone, with a second of silence between them."""
-    at = np.arange(2 * 48_000) / 48_000
-    gap = np.zeros(48_000)
-    pieces = [
-        piece for m in movements for piece in (0.5 * np.sin(2 * np.pi * tone_hz(m) * at), gap)
-    ]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    sf.write(path, np.concatenate(pieces[:-1]), 48_000, format="OGG", subtype="OPUS")
-
-
-def part(address: str, movement: int, video: str, start: float | None, end: float | None) -> Part:
-    return Part(
-        video_id=f"{video}{movement}", youtube_id=video, url=f"{address}/watch?v={video}",
-        movement=movement, start_s=start, end_s=end,
-    )  # fmt: skip
-
-
-def works(address: str) -> list[Work]:
-    offsets = [(1, 0.0, 2.0), (2, 3.0, None)]
-    recordings = (
-        [part(address, m, OFFSETS, start, end) for m, start, end in offsets],
-        [part(address, m, v, None, None) for m, v in ((1, FIRST), (2, SECOND))],
-        [part(address, 0, WHOLE, None, None)],
-    )
-    return [
-        Work(
-            work_id="A-Person-Trio", page_url="/chamber-music/A-Person-Trio/",
-            composer=Person(name="A Person"), title="Trio",
-            movements=tuple(Movement(number=n, name=name) for n, name in enumerate(NAMES, 1)),
-            recordings=tuple(
-                Recording(recording_id=parts[0].video_id, parts=tuple(parts))
-                for parts in recordings
-            ),
-            notes=(Note(source="Ours", text=TEXT), Note(source="Others", text=TEXT)),
-        )
-    ]  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("corpus")
-    listed = "0:00 I. Allegro\n0:03 II. Presto"
-    content = {
-        OFFSETS: ((1, 2), ""), WHOLE: ((1, 2), listed),
-        FIRST: ((1,), ""), SECOND: ((2,), ""), PIECES[0]: ((1,), ""), PIECES[1]: ((2,), ""),
-    }  # fmt: skip
-    media = {}
-    for video, (movements, description) in content.items():
-        tones(folder / f"{video}.ogg", movements)
-        media[video] = {
-            "file": f"{video}.ogg", "title": video, "chapters": [], "description": description,
-        }  # fmt: skip
-    (folder / "media.json").write_text(json.dumps(media))
-    (folder / "articles.json").write_text("[]")
-    write_works(folder / "works.jsonl", [])
-    return folder
-
-
-@pytest.fixture
-def replica(corpus: Path) -> Iterator[Replica]:
-    with serve(corpus) as running:
-        yield running
-
-
-def paired(folder: Path, replica: Replica) -> Path:
-    write_works(folder / "works.jsonl", works(replica.address))
-    pair(folder, ALL)
-    return folder
-
-
-@pytest.fixture
-def data(tmp_path: Path, replica: Replica) -> Path:
-    return paired(tmp_path / "data", replica)
-
-
-def rows(data: Path) -> list[Pair]:
-    return load_pairs(data / "pairs.parquet")
-
-
-def strongest_hz(path: Path) -> float:
-    samples, rate = sf.read(path)
-    return float(np.argmax(np.abs(np.fft.rfft(samples))) * rate / len(samples))
-
-
-def leftovers(data: Path) -> list[Path]:
-    return list(data.rglob(TEMPORARY_PREFIX + "*"))
+from demo.site import Replica
 
 
 def test_every_pair_gets_its_movement_and_every_source_is_fetched_once(
@@ -311,13 +226,13 @@ def test_bounds_that_cannot_be_cut_are_told(
 def test_a_whole_work_without_chapters_has_unknown_bounds(
     data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = dataset.fetch.fetch_source
+    real = dataset.tasks.fetch_source
 
     def silent_page(*arguments: Any) -> Any:
         return dataclasses.replace(real(*arguments), description="Nothing about times.")
 
-    monkeypatch.setattr(dataset.fetch, "fetch_source", silent_page)
-    assert fetch(data, CONFIG).counts == {"failed: bad_bounds": 4, "ok": 8}
+    monkeypatch.setattr(dataset.tasks, "fetch_source", silent_page)
+    assert fetch(data, CONFIG, engine=Inline()).counts == {"failed: bad_bounds": 4, "ok": 8}
     messages = {row.error_message for row in rows(data) if row.status == "failed"}
     assert all("unknown bounds" in str(message) for message in messages)
 
@@ -327,8 +242,8 @@ def test_a_full_disk_is_a_transient_failure(data: Path, monkeypatch: pytest.Monk
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(dataset.fetch, "cut", full)
-        assert fetch(data, CONFIG).counts == {"failed: disk_full": 12}
+        patch.setattr(dataset.tasks, "cut", full)
+        assert fetch(data, CONFIG, engine=Inline()).counts == {"failed: disk_full": 12}
     assert fetch(data, CONFIG).counts == {"ok": 12}
 
 
@@ -343,7 +258,7 @@ def test_a_signal_finishes_what_is_in_hand_and_the_next_run_the_rest(
     assert signal.getsignal(signal.SIGTERM) is before
     assert summary.incomplete
     assert set(summary.counts) == {"ok", "pending"}
-    assert summary.details["fetched"] == 1
+    assert summary.details["fetched"] <= 2, "the first, and the one in hand"
     assert fetch(data, CONFIG).counts == {"ok": 12}
     assert replica.served("/media") == 4
 
@@ -365,7 +280,7 @@ def killed_run(data: Path, at: int) -> bool:
 
         Ledger.record = record  # type: ignore[method-assign]
         try:
-            fetch(data, CONFIG)
+            fetch(data, CONFIG, engine=Inline())
             os._exit(0)
         finally:
             os._exit(1)
@@ -419,7 +334,7 @@ def test_a_crash_before_the_rename_adopts_nothing(data: Path) -> None:
 def test_no_index_and_wrong_settings_are_told(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="run `earscribe pair` first"):
         fetch(tmp_path, CONFIG)
-    with pytest.raises(UserError, match=r"fetch.workers 0 is below 1"):
+    with pytest.raises(UserError, match=r"fetch.workers 0 is not above 0"):
         FetchConfig(workers=0)
     with pytest.raises(UserError, match=r"min_clip_s 9 is not in 0..max_clip_s"):
         FetchConfig(min_clip_s=9, max_clip_s=5)
@@ -526,7 +441,8 @@ def test_a_movement_in_two_files_is_joined_in_the_order_of_its_parts(
     data = paired_pieces(tmp_path, in_pieces(replica.address))
     summary = fetch(data, CONFIG)
     assert summary.counts == {"filtered: movement_not_recorded": 2, "ok": 2}
-    assert (summary.details["fetched"], summary.details["cut"]) == (1, 1)
+    done = [summary.details[name] for name in ("fetched", "joined", "cut")]
+    assert done == [2, 1, 1]
     assert replica.served("/media") == 2
     [clip] = (data / "clips").rglob("*.flac")
     samples, rate = sf.read(clip)
@@ -535,7 +451,7 @@ def test_a_movement_in_two_files_is_joined_in_the_order_of_its_parts(
     found = [float(np.argmax(np.abs(np.fft.rfft(half))) * rate / len(half)) for half in halves]
     assert found == pytest.approx([tone_hz(1), tone_hz(2)], abs=2)
     assert not leftovers(data)
-    assert len(list((data / "sources").iterdir())) == 1
+    assert len(list((data / "sources").iterdir())) == 3, "the parts may serve others"
     asked = len(replica.requests)
     assert fetch(data, CONFIG).work_done == 0
     assert pair(data, PairConfig()).work_done == 0

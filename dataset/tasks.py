@@ -1,0 +1,217 @@
+"""What a worker does for a source: obtain and verify it, join its files, cut and measure its clips.
+
+Every function can be sent to another process; files are left under temporary names, and only the
+stage, which holds the ledger, gives them their final ones.
+"""
+
+import dataclasses
+import errno
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from crawler.files import TEMPORARY_PREFIX, sha256_file
+from dataset.audio import TOOLS, AudioError, Cut, CutConfig, cut, join, measure, probe
+from dataset.bounds import Request
+from dataset.schema import ErrorClass, stable_id
+from dataset.sources import (
+    Source,
+    SourceConfig,
+    SourceError,
+    copy_source,
+    fetch_source,
+    file_stamp,
+    remove,
+)
+
+logger = logging.getLogger(__name__)
+
+SOURCES, CLIPS = "sources", "clips"  # folders of the data folder
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A verified file that waits for its final name."""
+
+    temporary: Path
+    result: Mapping[str, Any]  # "file": the final name within the data folder; "sha256"
+    tools: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """What went wrong with an item."""
+
+    error_class: ErrorClass
+    message: str
+    result: Mapping[str, Any] = field(default_factory=dict)
+    retry_after_s: float | None = None  # as the server asks
+
+
+Outcome = Finished | Failed
+
+
+def caught(error: Exception) -> Failed:
+    """The failure that an exception of a task stands for; any other is our bug and is raised."""
+    if isinstance(error, SourceError):
+        return Failed(error.error_class, str(error), retry_after_s=error.retry_after_s)
+    if isinstance(error, AudioError):
+        return Failed(error.error_class, str(error))
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return Failed(ErrorClass.DISK_FULL, str(error))
+    raise error
+
+
+# --- sources ----------------------------------------------------------------------------------
+
+
+def stem_of(data: Path, key: str) -> Path:
+    """The temporary name of a source, without its extension."""
+    return data / SOURCES / f"{TEMPORARY_PREFIX}{stable_id(key)}"
+
+
+def fetch_one(data: Path, key: str, url: str, config: SourceConfig) -> list[Outcome]:
+    """Fetch a source and decode it to verify it."""
+    stem = stem_of(data, key)
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    resumed = any(stem.parent.glob(f"{stem.name}*"))
+    try:
+        source = fetch_source(url, stem, config)
+        return [verified(source, url, config)]
+    except (SourceError, OSError) as error:
+        return [caught(error)]
+    except AudioError as error:
+        remove(stem)
+        if resumed:  # what was there before may be to blame: the next attempt begins afresh
+            return [Failed(ErrorClass.NETWORK, f"resumed, but {error}")]
+        return [caught(error)]
+
+
+def copy_one(data: Path, key: str, url: str, config: SourceConfig) -> list[Outcome]:
+    """Copy a file of this machine, which a person's table names, and decode it to verify it."""
+    stem = stem_of(data, key)
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    stamp = {"stamp": file_stamp(url)}  # before it is read
+    try:
+        found = verified(copy_source(url, stem, config), url, config)
+        return [dataclasses.replace(found, result={**found.result, **stamp})]
+    except (SourceError, AudioError, OSError) as error:
+        remove(stem)
+        return [dataclasses.replace(caught(error), result=stamp)]
+
+
+def join_parts(
+    data: Path, key: str, url: str, parts: Sequence[Mapping[str, Any]], config: SourceConfig
+) -> list[Outcome]:
+    """Join fetched sources, by their ledger results, into one; empty when one is not whole."""
+    files = [data / part["file"] for part in parts]
+    if not all(map(whole, [data] * len(parts), parts)):
+        return []
+    stem = stem_of(data, key)
+    target = stem.with_name(f"{stem.name}.flac")
+    channels = min(2, max(part["channels"] for part in parts))
+    licences = {part.get("licence") for part in parts}
+    try:
+        join(files, target, parts[0]["sample_rate"], channels)
+        source = Source(
+            path=target,
+            sha256=sha256_file(target),
+            duration_s=sum(part["duration_s"] for part in parts),
+            title=parts[0]["title"],
+            chapters=(),
+            description="",
+            format="+".join(part["format"] for part in parts),
+            licence=licences.pop() if len(licences) == 1 else None,
+            tools=TOOLS,
+        )
+        return [verified(source, url, config)]
+    except (AudioError, OSError) as error:
+        remove(stem)
+        return [caught(error)]
+
+
+def verified(source: Source, url: str, config: SourceConfig) -> Finished:
+    """What is known of a source, after all of it was decoded; raises AudioError."""
+    media = probe(source.path)
+    if media.duration_s > config.max_source_s:
+        limit = f"{media.duration_s:.0f} s, above fetch.max_source_s {config.max_source_s:g}"
+        raise AudioError(ErrorClass.TOO_LONG, f"{url} lasts {limit}")
+    result = {
+        "file": f"{SOURCES}/{source.sha256}{source.path.suffix}",
+        "sha256": source.sha256,
+        "num_bytes": source.path.stat().st_size,
+        "url": url,
+        "title": source.title,
+        "duration_s": media.duration_s,
+        "sample_rate": media.sample_rate,
+        "channels": media.channels,
+        "codec": media.codec,
+        "format": source.format,
+        "chapters": [dataclasses.astuple(one) for one in source.chapters] or media.chapters,
+        "description": source.description,
+        "licence": source.licence,
+    }
+    return Finished(source.path, result, source.tools)
+
+
+def whole(data: Path, result: Mapping[str, Any]) -> bool:
+    """Whether the file of a result lies there with the bytes that were verified."""
+    file = data / result["file"]
+    return file.is_file() and sha256_file(file) == str(result["sha256"])
+
+
+# --- clips ------------------------------------------------------------------------------------
+
+
+def cut_all(
+    data: Path,
+    source: Mapping[str, Any],
+    requests: Mapping[str, Request],
+    config: CutConfig,
+    mark: str,
+) -> list[Outcome]:
+    """Cut the clips of a fetched source and measure each; empty when its bytes are others."""
+    original = data / source["file"]
+    if not whole(data, source):
+        logger.warning("%s is damaged: it is fetched again", original)
+        original.unlink(missing_ok=True)
+        return []
+    folder = data / CLIPS
+    folder.mkdir(parents=True, exist_ok=True)
+    targets = [folder / f"{TEMPORARY_PREFIX}{item}.{config.codec}" for item in requests]
+    spans = [request.span for request in requests.values()]
+    try:
+        cuts = cut(original, spans, targets, config)
+        return [
+            finish(one, target, source["sha256"], config, mark)
+            for one, target in zip(cuts, targets, strict=True)
+        ]
+    except (AudioError, OSError) as error:
+        for target in targets:
+            target.unlink(missing_ok=True)
+        return [caught(error)] * len(targets)
+
+
+def finish(
+    one: Cut | AudioError, target: Path, source_sha256: str, config: CutConfig, mark: str
+) -> Outcome:
+    """Measure a clip; its name is the hash of its source, real bounds and settings."""
+    if isinstance(one, AudioError):
+        target.unlink(missing_ok=True)
+        return caught(one)
+    clip_id = stable_id(source_sha256, one.actual_start_s, one.actual_end_s, mark)
+    result = {
+        "clip_id": clip_id,
+        "file": f"{CLIPS}/{clip_id[:2]}/{clip_id}.{config.codec}",
+        "sample_rate": config.sample_rate,
+        "codec": config.codec,
+        "num_bytes": target.stat().st_size,
+        **dataclasses.asdict(one),
+        **dataclasses.asdict(measure(target)),
+    }
+    return Finished(target, result, TOOLS)
+
+
+Task = Callable[[], list[Outcome]]
