@@ -82,6 +82,7 @@ class Budget:
         self._last = self._recalled() or Standing(
             wall_s=clock(), steady_s=steady(), tokens=config.capacity
         )
+        self._write(self._now())  # from here on by the clocks of this machine, as it is on
 
     def _recalled(self) -> Standing | None:
         """What earlier runs wrote down; UserError when it was not them."""
@@ -100,7 +101,7 @@ class Budget:
         """The standing brought forward to this moment."""
         last, wall_s, steady_s = self._last, self._clock(), self._steady()
         passed_s = wall_s - last.wall_s
-        if steady_s >= last.steady_s:  # else the machine began anew
+        if steady_s >= last.steady_s:  # else the machine began anew, which may be missed
             passed_s = min(passed_s, steady_s - last.steady_s)
         passed_s = max(0.0, passed_s)
         refilled = last.tokens + passed_s * self._config.refill / HOUR_S
