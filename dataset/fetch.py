@@ -454,6 +454,10 @@ class Fetching:
         a whole file and what is known of it, so that `adopt` can take it over. Returns the
         seconds until another attempt, None when there is to be none.
         """
+        limited = isinstance(outcome, Failed) and outcome.error_class is ErrorClass.RATE_LIMITED
+        if job.remote and not limited:
+            self.budget.relax()
+            self.limited = 0
         if isinstance(outcome, Failed):
             return self.failed(job, item, outcome, started_s)
         self.settled.add((job.stage, item))
@@ -470,9 +474,6 @@ class Fetching:
         )
         joined = job.stage == "source" and len(addresses(item)) > 1
         self.done["joined" if joined else "fetched" if job.stage == "source" else "cut"] += 1
-        if job.remote:
-            self.budget.relax()
-            self.limited = 0
         return None
 
     def rights(self, stage: str) -> dict[str, Any]:
@@ -493,7 +494,7 @@ class Fetching:
         self.attempts[job.stage, item] += 1
         wait_s = self.pause_s(job, self.attempts[job.stage, item], failure)
         if wait_s is None:
-            self.fail(job.stage, item, failure, started_s)
+            self.fail(job.stage, item, verdict(failure), started_s)
         else:
             self.record(job.stage, item, State.FAILED, failure=failure, started_s=started_s)
         return wait_s
@@ -558,16 +559,21 @@ class Fetching:
 
 @dataclass(frozen=True, slots=True)
 class Died(Failed):
-    """The failure of a job whose worker ended."""
+    """The failure of a job whose worker ended by itself or was killed."""
 
 
 def died(job: Job, ended: Ended) -> Failed:
-    """The failure that the end of a worker stands for: the file's fault, or one that passes."""
-    local = ErrorClass.NETWORK if job.remote else ErrorClass.NOT_MEDIA
+    """The failure that the end of a worker stands for, as long as another attempt may pass."""
     if ended.overtime:
-        return Failed(local, f"it {ended.why}")
-    crashed = not job.remote and any(signal in ended.why for signal in CRASHES)
-    return Died(local if crashed else ErrorClass.EXTRACTOR, f"its process was {ended.why}")
+        limited = ErrorClass.NETWORK if job.remote else ErrorClass.NOT_MEDIA
+        return Failed(limited, f"it {ended.why}")
+    return Died(ErrorClass.EXTRACTOR, f"its process ended: {ended.why}")
+
+
+def verdict(failure: Failed) -> Failed:
+    """The last failure of an item: a decoder that crashes by itself does so because of the file."""
+    crashed = isinstance(failure, Died) and any(name in failure.message for name in CRASHES)
+    return Failed(ErrorClass.NOT_MEDIA, failure.message) if crashed else failure
 
 
 def addresses(url: str) -> list[str]:

@@ -17,6 +17,7 @@ from crawler.ledger import Ledger
 from crawler.options import layered
 from crawler.summary import Progress, Summary
 from crawler.urls import is_loopback
+from dataset.budget import BudgetConfig
 from dataset.export import export_hf
 from dataset.fetch import FetchConfig, fetch
 from dataset.pairing import PairConfig, pair
@@ -41,7 +42,12 @@ class DemoConfig:
     crawl: CrawlConfig = field(default_factory=lambda: CrawlConfig(seeds=seeds(), delay_s=0.05))
     pair: PairConfig = field(default_factory=lambda: PairConfig(recordings="all"))
     fetch: FetchConfig = field(
-        default_factory=lambda: FetchConfig(allow_loopback=True, audio_rights="CC0 1.0")
+        default_factory=lambda: FetchConfig(
+            allow_loopback=True,
+            audio_rights="CC0 1.0",
+            budget=BudgetConfig(per_hour=100_000),  # nobody is to be spared
+            min_free_mb=100.0,
+        )
     )
     split: SplitConfig = field(default_factory=lambda: SplitConfig(fractions=(0.6, 0.2, 0.2)))
     train: TrainConfig = PRESETS["tiny"]

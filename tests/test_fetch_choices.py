@@ -261,12 +261,10 @@ def test_a_part_of_a_joined_movement_is_fetched_once(tmp_path: Path, replica: Re
         dataclasses.replace(one, movement=1, video_id=f"joined{number}")
         for number, one in enumerate(single.parts)
     )
-    joined = dataclasses.replace(single, recording_id="joined", parts=both)
+    joined = dataclasses.replace(single, recording_id="joined", performers=("B",), parts=both)
     work = dataclasses.replace(work, recordings=(single, joined))
     write_works(tmp_path / "works.jsonl", [work])
     pair(tmp_path, pair_config)
     summary = fetch(tmp_path, CONFIG)
-    print([(r.movements, r.recording_id, r.source_url, r.status, r.filter_reason) for r in rows(tmp_path)])
     assert summary.counts["ok"] == 6
     assert (replica.served(media(FIRST)), replica.served(media(SECOND))) == (1, 1)
-    print([(r.movements, r.recording_id, r.source_url, r.status, r.filter_reason) for r in rows(tmp_path)])
