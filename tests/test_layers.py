@@ -22,7 +22,7 @@ crawler.records crawler.studyfiles crawler.anomalies crawler.released
 dataset.schema dataset.filters dataset.index dataset.tags dataset.cleaning
 dataset.sentences dataset.evidence dataset.alignment dataset.captions
 dataset.cells dataset.overrides dataset.doubts dataset.recordings dataset.pairing dataset.explain
-dataset.tables
+dataset.missing dataset.tables
 dataset.sources dataset.audio dataset.joining dataset.timelists dataset.bounds dataset.fetch
 dataset.closeup dataset.splits dataset.ids dataset.validate dataset.plots
 dataset.report dataset.export
