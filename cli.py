@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -625,20 +626,30 @@ def show(
 
 @command(AROUND, "earscribe status")
 def status(common: Common) -> None:
-    """Show how far each stage has come."""
-    from model.status import stages_so_far
+    """Show how far each stage has come, how fast, what is left and what took long."""
+    from model.status import status as look
 
-    names = ("stage", "state", "class", "number")
-    rows = [dict(zip(names, row, strict=True)) for row in stages_so_far(common.data)]
-    if not rows:
+    found = look(common.data)
+    if not any(found.values()):
         raise UserError(
             f"nothing has been run on {common.data} yet: begin with `earscribe crawl` "
             "or `earscribe import`"
         )
     if common.as_json:
-        typer.echo(json.dumps(rows))
+        typer.echo(json.dumps({"data": str(common.data), **found}))
         return
-    show_rows(str(common.data), rows)
+    titles = {
+        "items": str(common.data),
+        "rates": "rates of the last hour",
+        "slowest": "the slowest",
+        "made": "made of them",
+    }
+    for row in found["rates"]:
+        left_s = row.pop("left_s")
+        row["time_left"] = None if left_s is None else str(timedelta(seconds=left_s))
+    for name, title in titles.items():
+        if found[name]:
+            show_rows(title, found[name], wrap=True)
 
 
 @command(WHOLE, "earscribe demo", data=Path("data/demo-run"))
