@@ -652,6 +652,52 @@ def status(common: Common) -> None:
             show_rows(title, found[name], wrap=True)
 
 
+@command(AROUND, "earscribe doctor --contact you@example.org")
+def doctor(
+    common: Common,
+    online: Annotated[
+        bool, typer.Option("--online", help="Also ask the site: one HEAD of its robots.txt.")
+    ] = False,
+    site: Site = None,
+    contact: Contact = None,
+    ca_bundle: Bundle = None,
+) -> None:
+    """Check whether this machine is ready: a line a check; exit code 1 when one failed."""
+    from crawler.crawl import CrawlConfig
+    from dataset.doctor import Verdict
+    from dataset.doctor import doctor as look
+
+    config = common.layer(CrawlConfig(), "crawl", site=site, contact=contact, ca_bundle=ca_bundle)
+    checks = look(common.data, config, online=online)
+    failed = any(one.verdict is Verdict.FAILURE for one in checks)
+    rows = [dataclasses.asdict(one) for one in checks]
+    if common.as_json:
+        typer.echo(json.dumps({"data": str(common.data), "ok": not failed, "checks": rows}))
+    else:
+        show_rows(f"{common.data}", rows, wrap=True)
+    if failed:
+        raise typer.Exit(MENDABLE)
+
+
+@command(AROUND, "earscribe clean --dry-run")
+def clean(
+    common: Common,
+    clips: Annotated[
+        bool, typer.Option("--clips", help="Also clips that no index and no split names.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only tell what would be deleted.")
+    ] = False,
+) -> None:
+    """Delete recordings whose clips are all there and whole, and what killed runs left."""
+    with interruptible("clean"):
+        from dataset.fetch import FetchConfig
+        from dataset.leftovers import clean as run
+
+        config = common.layer(FetchConfig(), "fetch")
+        perform(common, "clean", run, common.data, config, clips=clips, dry_run=dry_run)
+
+
 @command(WHOLE, "earscribe demo", data=Path("data/demo-run"))
 def demo(
     common: Common,

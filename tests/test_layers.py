@@ -24,7 +24,8 @@ dataset.sentences dataset.evidence dataset.alignment dataset.captions
 dataset.cells dataset.overrides dataset.doubts dataset.recordings dataset.pairing dataset.explain
 dataset.missing dataset.tables
 dataset.sources dataset.audio dataset.joining dataset.timelists dataset.bounds dataset.fetch
-dataset.closeup dataset.splits dataset.ids dataset.validate dataset.plots
+dataset.closeup dataset.leftovers dataset.doctor
+dataset.splits dataset.ids dataset.validate dataset.plots
 dataset.report dataset.export
 model.config model.torchaudio_import model.features model.tokenizer model.similarity
 model.network model.losses model.momentum model.examples model.objective model.runs
