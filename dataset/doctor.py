@@ -3,7 +3,6 @@
 import fcntl
 import importlib
 import importlib.metadata
-import importlib.util
 import os
 import shutil
 import ssl
@@ -134,7 +133,7 @@ def ffmpeg() -> Check:
 
 def pydub() -> Check:
     """A package that is not needed beside PyAV."""
-    if importlib.util.find_spec("pydub") is None:
+    if version("pydub") is None:
         return Check("pydub", Verdict.OK, "not installed: not needed, PyAV decodes")
     found = package("pydub")
     if isinstance(found, str):
@@ -172,7 +171,7 @@ def release_s(known: str) -> float | None:
 
 def torch() -> Check:
     """What only training and captioning need."""
-    if importlib.util.find_spec("torch") is None:
+    if version("torch") is None:
         told = "not installed: to train or caption, pip install 'earscribe[train]'"
         return Check("torch", Verdict.OK, told)
     found = package("torch")
