@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -640,20 +641,76 @@ def show(
 
 @command(AROUND, "earscribe status")
 def status(common: Common) -> None:
-    """Show how far each stage has come."""
-    from model.status import stages_so_far
+    """Show how far each stage has come, how fast, what is left and what took long."""
+    from model.status import status as look
 
-    names = ("stage", "state", "class", "number")
-    rows = [dict(zip(names, row, strict=True)) for row in stages_so_far(common.data)]
-    if not rows:
+    found = look(common.data)
+    if not any(found.values()):
         raise UserError(
             f"nothing has been run on {common.data} yet: begin with `earscribe crawl` "
             "or `earscribe import`"
         )
     if common.as_json:
-        typer.echo(json.dumps(rows))
+        typer.echo(json.dumps({"data": str(common.data), **found}))
         return
-    show_rows(str(common.data), rows)
+    titles = {
+        "items": str(common.data),
+        "rates": "rates of the last hour",
+        "slowest": "the slowest",
+        "made": "made of them",
+    }
+    for row in found["rates"]:
+        left_s = row.pop("left_s")
+        row["time_left"] = None if left_s is None else str(timedelta(seconds=left_s))
+    for name, title in titles.items():
+        if found[name]:
+            show_rows(title, found[name], wrap=True)
+
+
+@command(AROUND, "earscribe doctor --contact you@example.org")
+def doctor(
+    common: Common,
+    online: Annotated[
+        bool, typer.Option("--online", help="Also ask the site: one HEAD of its robots.txt.")
+    ] = False,
+    site: Site = None,
+    contact: Contact = None,
+    ca_bundle: Bundle = None,
+) -> None:
+    """Check whether this machine is ready: a line a check; exit code 1 when one failed."""
+    from crawler.crawl import CrawlConfig
+    from dataset.doctor import Verdict
+    from dataset.doctor import doctor as look
+
+    config = common.layer(CrawlConfig(), "crawl", site=site, contact=contact, ca_bundle=ca_bundle)
+    checks = look(common.data, config, online=online)
+    failed = any(one.verdict is Verdict.FAILURE for one in checks)
+    rows = [dataclasses.asdict(one) for one in checks]
+    if common.as_json:
+        typer.echo(json.dumps({"data": str(common.data), "ok": not failed, "checks": rows}))
+    else:
+        show_rows(f"{common.data}", rows, wrap=True)
+    if failed:
+        raise typer.Exit(MENDABLE)
+
+
+@command(AROUND, "earscribe clean --dry-run")
+def clean(
+    common: Common,
+    clips: Annotated[
+        bool, typer.Option("--clips", help="Also clips that no index and no split names.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only tell what would be deleted.")
+    ] = False,
+) -> None:
+    """Delete recordings whose clips are all there and whole, and what killed runs left."""
+    with interruptible("clean"):
+        from dataset.fetch import FetchConfig
+        from dataset.leftovers import clean as run
+
+        config = common.layer(FetchConfig(), "fetch")
+        perform(common, "clean", run, common.data, config, clips=clips, dry_run=dry_run)
 
 
 @command(WHOLE, "earscribe demo", data=Path("data/demo-run"))

@@ -171,9 +171,10 @@ class Ledger:
     def _connect(self, read_only: bool) -> sqlite3.Connection:
         if read_only and not (self.path.is_file() and self.path.stat().st_size):
             raise UserError(f"no ledger at {self.path}: nothing has been run on this folder yet")
-        address = f"{self.path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
+        address = self._reading_address() if read_only else f"{self._uri}?mode=rwc"
         db = sqlite3.connect(address, uri=True, check_same_thread=False, isolation_level=None)
         try:
+            db.execute(f"PRAGMA query_only={int(read_only)}")
             db.execute("PRAGMA busy_timeout=10000")
             version = db.execute("PRAGMA user_version").fetchone()[0]
             if version not in (0, LEDGER_VERSION):
@@ -195,6 +196,17 @@ class Ledger:
             db.close()
             raise
         return db
+
+    @property
+    def _uri(self) -> str:
+        return self.path.absolute().as_uri()
+
+    def _reading_address(self) -> str:
+        """Where a reader finds the ledger so that no file of its own stays behind."""
+        if os.access(self.path.parent, os.W_OK) and os.access(self.path, os.W_OK):
+            return f"{self._uri}?mode=rw"  # else nobody would take away its -wal and -shm files
+        beside = self.path.with_name(f"{LEDGER_NAME}-wal")  # of a run, or left by a killed one
+        return f"{self._uri}?mode=ro{'' if beside.exists() else '&immutable=1'}"
 
     def _unusable(self, error: sqlite3.DatabaseError) -> UserError:
         return UserError(
@@ -386,3 +398,52 @@ class Ledger:
             ).fetchall()
         names = ("state", "error_class", "message", "started_s", "ended_s", "tools")
         return [dict(zip(names, row, strict=True)) for row in rows]
+
+    # ------------------------------------------------------------ how far the stages have come
+
+    def ages(self, hour_ago_s: float, day_ago_s: float) -> list[dict[str, Any]]:
+        """A row for each stage, state and class: its number, and of these the new ones.
+
+        Keys: stage, state, class, number, `hour` and `day` (of these, changed since then).
+        """
+        with self._access() as db:
+            rows = db.execute(
+                "SELECT stage, state, error_class, COUNT(*), SUM(updated_s > ?), "
+                "SUM(updated_s > ?) FROM items "
+                "GROUP BY stage, state, error_class ORDER BY stage, state, error_class",
+                (hour_ago_s, day_ago_s),
+            ).fetchall()
+        names = ("stage", "state", "class", "number", "hour", "day")
+        return [dict(zip(names, row, strict=True)) for row in rows]
+
+    def finished_since(self, since_s: float) -> dict[str, tuple[int, float]]:
+        """Stage -> (items that an attempt has ended since then, when the first was begun)."""
+        with self._access() as db:
+            rows = db.execute(
+                "SELECT stage, COUNT(DISTINCT item), MIN(started_s) FROM attempts "
+                "WHERE ended_s > ? AND state <> ? GROUP BY stage",
+                (since_s, State.PENDING),
+            ).fetchall()
+        return {stage: (number, first_s) for stage, number, first_s in rows}
+
+    def slowest(self, number: int) -> list[dict[str, Any]]:
+        """The longest attempts, `number` items a stage: stage, item, state, class, took_s."""
+        with self._access() as db:
+            rows = db.execute(
+                "SELECT stage, item, state, error_class, took_s FROM (SELECT *, ROW_NUMBER() "
+                "OVER (PARTITION BY stage ORDER BY took_s DESC, item) AS place FROM ("
+                "SELECT stage, item, state, error_class, MAX(ended_s - started_s) AS took_s "
+                "FROM attempts WHERE state <> ? GROUP BY stage, item)) "
+                "WHERE place <= ? AND took_s > 0 ORDER BY stage, place",
+                (State.PENDING, number),
+            ).fetchall()
+        names = ("stage", "item", "state", "class", "took_s")
+        return [dict(zip(names, row, strict=True)) for row in rows]
+
+    def states(self, stage: str) -> dict[str, tuple[str, str | None]]:
+        """Every item of a stage -> (state, error class), without what was found out of it."""
+        with self._access() as db:
+            rows = db.execute(
+                "SELECT item, state, error_class FROM items WHERE stage = ?", (stage,)
+            ).fetchall()
+        return {item: (state, error_class) for item, state, error_class in rows}

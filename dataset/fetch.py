@@ -25,10 +25,10 @@ from dataset.audio import CUTTING_VERSION, CutConfig
 from dataset.bounds import Request
 from dataset.budget import Budget, BudgetConfig
 from dataset.duplicates import fill_duplicates
-from dataset.index import PAIRS_NAME, read_table, write_table
+from dataset.index import PAIRS_NAME, read_table, row_to_pair, write_table
 from dataset.missing import MISSING_NAME, write_missing
 from dataset.rows import Asked, Known, asked_in
-from dataset.schema import ErrorClass, stable_id
+from dataset.schema import ErrorClass, Pair, stable_id
 from dataset.sources import SourceConfig
 from dataset.tasks import (
     CLIPS,
@@ -157,7 +157,7 @@ def fetch(
         changed = not found.equals(table)
         if changed:
             write_table(data / PAIRS_NAME, found)
-        missing = write_missing(data / MISSING_NAME, found)
+        missing = write_missing(data / MISSING_NAME, with_failures(found))
     counts = states_in(found)
     return Summary(
         stage="fetch",
@@ -203,6 +203,14 @@ def plan(data: Path, config: FetchConfig, progress: Progress = silent) -> Summar
             "gigabytes": round(requests * mean / 1e9, 2),
         },
     )
+
+
+def with_failures(table: Any) -> list[Pair]:
+    """The rows of the works that have a row without audio."""
+    columns = [table.column(name).to_pylist() for name in ("work_id", "status")]
+    works = {work_id for work_id, status in zip(*columns, strict=True) if status != "ok"}
+    wanted = [work_id in works for work_id in columns[0]]
+    return [row_to_pair(row) for row in table.filter(wanted).to_pylist()] if works else []
 
 
 def states_in(table: Any) -> dict[str, int]:
@@ -492,12 +500,12 @@ class Fetching:
             self.fail(job.stage, item, failure, started_s)
             return None
         self.attempts[job.stage, item] += 1
-        wait_s = self.pause_s(job, self.attempts[job.stage, item], failure)
-        if wait_s is None:
+        pause_s = self.pause_s(job, self.attempts[job.stage, item], failure)
+        if pause_s is None:
             self.fail(job.stage, item, verdict(failure), started_s)
         else:
             self.record(job.stage, item, State.FAILED, failure=failure, started_s=started_s)
-        return wait_s
+        return pause_s
 
     def pause_s(self, job: Job, made: int, failure: Failed) -> float | None:
         """Seconds until another attempt after so many; None when there is to be none."""

@@ -32,11 +32,6 @@ BLANK: Mapping[str, Any] = {
 }
 
 
-def source_key(pair: "Pair | Asked") -> str:
-    """The name of a pair's source in the ledger."""
-    return pair.youtube_id or pair.source_url
-
-
 Text = tuple[Any, ...]  # what tells a text from another
 
 
@@ -64,19 +59,19 @@ class Asked(NamedTuple):
     redistributable: bool
 
     @property
-    def key(self) -> str:
-        """The name of its source in the ledger."""
-        return source_key(self)
-
-    @property
-    def turned_down(self) -> bool:
-        """Whether the pair stage filtered it."""
-        return self.status == State.FILTERED and self.stage == "pair"
-
-    @property
     def text(self) -> Text:
         """What the pairs of one text have in common, whatever their recordings."""
         return self.work_id, self.note_source, self.text_index, *self.movements
+
+
+def source_key(pair: Pair | Asked) -> str:
+    """The name of a pair's source in the ledger."""
+    return pair.youtube_id or pair.source_url
+
+
+def turned_down(pair: Pair | Asked) -> bool:
+    """Whether the pair stage filtered it."""
+    return pair.status == State.FILTERED and pair.stage == "pair"
 
 
 def asked_in(table: pa.Table) -> list[Asked]:
@@ -109,12 +104,12 @@ class Known:
         self.audio_rights = audio_rights
         self.sources, self.clips = (self.briefs(stage) for stage in RESULTS)
         self.groups: dict[str, list[Asked]] = defaultdict(list)
-        self.keys = {pair.source_url: pair.key for pair in pairs}  # of addresses
+        self.keys = {pair.source_url: source_key(pair) for pair in pairs}  # of addresses
         self.texts: dict[Text, list[Asked]] = defaultdict(list)  # pairs that take part
         self.alternates: dict[Text, list[Asked]] = defaultdict(list)  # and that may
         self.replaced: set[str] = set()  # pair_ids of alternates that take part
         for pair in pairs:
-            if not pair.turned_down:
+            if not turned_down(pair):
                 self.take(pair)
             elif pair.filter_reason == ALTERNATE:
                 self.alternates[pair.text].append(pair)
@@ -163,7 +158,11 @@ class Known:
 
     def request(self, pair: Asked, source: Entry) -> Request | Refusal:
         """The clip that a pair asks for, or why it cannot have one."""
-        key = content_key(pair.key, source) if pair.key in self.local else pair.key
+        key = (
+            content_key(source_key(pair), source)
+            if source_key(pair) in self.local
+            else source_key(pair)
+        )
         return request_clip(pair, key, source.result, self.limits_s, self.mark)
 
     # --- alternates
@@ -182,18 +181,18 @@ class Known:
         begun: dict[str, None] = {}
         for text in {pair.text: None for pair in self.groups[key]}:
             waiting = self.alternates.get(text)
-            if waiting and all(self.gone(pair.key) for pair in self.texts[text]):
+            if waiting and all(self.gone(source_key(pair)) for pair in self.texts[text]):
                 # Texts of one work turn to the same recording.
                 other = min(waiting, key=lambda one: one.recording_id)
                 waiting.remove(other)
                 self.replaced.add(other.pair_id)
                 self.take(other)
-                begun[other.key] = None
+                begun[source_key(other)] = None
         return list(begun)
 
     def take(self, pair: Asked) -> None:
         """Let a pair take part."""
-        self.groups[pair.key].append(pair)
+        self.groups[source_key(pair)].append(pair)
         self.texts[pair.text].append(pair)
 
     # --- rows
@@ -210,13 +209,13 @@ class Known:
 
     def states(self, pairs: Sequence[Asked]) -> dict[str, Any]:
         """The state columns of some rows."""
-        keys = {pair.key for pair in pairs} & self.sources.keys()
+        keys = {source_key(pair) for pair in pairs} & self.sources.keys()
         sources = {entry.item: entry for entry in self.entries_of("source", keys)}
-        answers = [self.answer(pair, sources.get(pair.key)) for pair in pairs]
+        answers = [self.answer(pair, sources.get(source_key(pair))) for pair in pairs]
         items = {one.item for one in answers if isinstance(one, Request)} & self.clips.keys()
         clips = {entry.item: entry for entry in self.entries_of("cut", items)}
         rows = [
-            self.state(pair, sources.get(pair.key), answer, clips)
+            self.state(pair, sources.get(source_key(pair)), answer, clips)
             for pair, answer in zip(pairs, answers, strict=True)
         ]
         return {
@@ -226,7 +225,7 @@ class Known:
 
     def answer(self, pair: Asked, source: Entry | None) -> Request | Refusal | None:
         """The clip that a pair asks for, why it gets none, or None before its source is there."""
-        waits = pair.turned_down and pair.pair_id not in self.replaced
+        waits = turned_down(pair) and pair.pair_id not in self.replaced
         if waits or source is None or source.state is not State.OK:
             return None
         return self.request(pair, source)
@@ -247,7 +246,7 @@ class Known:
             "end_s": pair.end_s,
             "bounds_source": pair.bounds_source,
         }
-        if pair.turned_down and pair.pair_id not in self.replaced:
+        if turned_down(pair) and pair.pair_id not in self.replaced:
             return row | {"status": pair.status, "filter_reason": pair.filter_reason}
         if source is None or source.state is State.PENDING:
             return row

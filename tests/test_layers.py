@@ -22,11 +22,10 @@ crawler.records crawler.studyfiles crawler.anomalies crawler.released
 dataset.schema dataset.filters dataset.index dataset.tags dataset.cleaning
 dataset.sentences dataset.evidence dataset.alignment dataset.captions
 dataset.cells dataset.overrides dataset.doubts dataset.recordings dataset.pairing dataset.explain
-dataset.tables
-dataset.budget dataset.workers dataset.sources dataset.audio dataset.timelists dataset.bounds
-dataset.duplicates dataset.missing dataset.tasks dataset.preload dataset.rows dataset.fetch
-dataset.closeup dataset.splits dataset.ids dataset.validate dataset.plots dataset.report
-dataset.export
+dataset.missing dataset.tables dataset.budget dataset.workers dataset.sources dataset.audio
+dataset.timelists dataset.bounds dataset.duplicates dataset.tasks dataset.preload dataset.rows
+dataset.fetch dataset.closeup dataset.leftovers dataset.splits dataset.ids dataset.validate dataset.plots
+dataset.report dataset.export dataset.doctor
 model.config model.torchaudio_import model.features model.tokenizer model.similarity
 model.network model.losses model.momentum model.examples model.objective model.runs
 model.checkpoint model.generate model.metrics model.controls model.train model.evaluate model.status

@@ -5,6 +5,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -180,3 +181,57 @@ def test_a_damaged_file_is_told_in_one_line(tmp_path: Path) -> None:
     (tmp_path / LEDGER_NAME).write_bytes(b"this is no database" * 100)
     with pytest.raises(UserError, match="not a ledger"):
         Ledger(tmp_path)
+
+
+def test_a_reader_leaves_no_file_behind_and_writes_nothing(tmp_path: Path) -> None:
+    with Ledger(tmp_path) as ledger:
+        ledger.record("page", "a", State.OK)
+        with Ledger(tmp_path, read_only=True) as reader:  # beside a running writer
+            assert reader.counts() == [("page", "ok", None, 1)]
+        ledger.record("page", "b", State.OK)
+    before = sorted(path.name for path in tmp_path.iterdir())
+    with Ledger(tmp_path, read_only=True) as reader:
+        assert len(reader.states("page")) == 2
+        with pytest.raises(UserError, match="readonly"):
+            reader.record("page", "c", State.OK)
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+    assert before == [".lock", LEDGER_NAME]
+
+
+def test_a_ledger_in_a_folder_that_cannot_be_written_is_read(tmp_path: Path) -> None:
+    with Ledger(tmp_path) as ledger:
+        ledger.record("page", "a", State.OK)
+    program = (
+        "import os, sys; from pathlib import Path\n"
+        "from crawler.ledger import Ledger\n"
+        "os.access = lambda *given: False  # root may write anywhere\n"
+        "with Ledger(Path(sys.argv[1]), read_only=True) as ledger: print(ledger.counts())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "[('page', 'ok', None, 1)]\n"
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", LEDGER_NAME]
+
+
+def test_what_became_of_the_items_since_when_and_which_took_long(tmp_path: Path) -> None:
+    now_s = time.time()
+    with Ledger(tmp_path) as ledger:
+        for item, took_s in (("a", 5.0), ("b", 50.0), ("c", 0.5)):
+            ledger.record("source", item, State.PENDING, started_s=now_s - took_s)
+            ledger.record("source", item, State.OK, started_s=now_s - took_s)
+        ledger.record("source", "a", State.FAILED, error_class="gone", started_s=now_s - 7)
+        (failed, ok) = ledger.ages(now_s - 3600, now_s + 3600)
+        assert failed == {
+            **{"stage": "source", "state": "failed", "class": "gone"},
+            **{"number": 1, "hour": 1, "day": 0},
+        }
+        assert (ok["number"], ok["hour"], ok["day"]) == (2, 2, 0)
+        number, first_s = ledger.finished_since(now_s - 3600)["source"]
+        assert (number, first_s) == (3, now_s - 50)
+        assert ledger.finished_since(now_s + 3600) == {}
+        assert [(one["item"], one["class"]) for one in ledger.slowest(2)] == [
+            ("b", None),
+            ("a", "gone"),
+        ]
+        assert ledger.states("source")["a"] == ("failed", "gone")
