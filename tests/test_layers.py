@@ -24,8 +24,8 @@ dataset.sentences dataset.evidence dataset.alignment dataset.captions
 dataset.cells dataset.overrides dataset.doubts dataset.recordings dataset.pairing dataset.explain
 dataset.missing dataset.tables dataset.budget dataset.workers dataset.sources dataset.audio
 dataset.timelists dataset.bounds dataset.duplicates dataset.tasks dataset.preload dataset.rows
-dataset.fetch dataset.closeup dataset.leftovers dataset.splits dataset.ids dataset.validate dataset.plots
-dataset.report dataset.export dataset.doctor
+dataset.fetch dataset.closeup dataset.leftovers dataset.splits dataset.ids dataset.validate
+dataset.plots dataset.report dataset.export dataset.doctor
 model.config model.torchaudio_import model.features model.tokenizer model.similarity
 model.network model.losses model.momentum model.examples model.objective model.runs
 model.checkpoint model.generate model.metrics model.controls model.train model.evaluate model.status
