@@ -19,10 +19,11 @@ def fetch_joined(url: str, target_stem: Path, config: SourceConfig) -> Source:
     """Fetch the files of `url` as `fetch_source` does, and join them into one FLAC file.
 
     It is whole or not at all: SourceError or AudioError of the first file that cannot be had or
-    does not decode. It has no chapters, and a licence only if all the files have the same.
+    does not decode. It has no chapters, and a licence only if all the files have the same. What
+    it leaves, `forget` of `target_stem` deletes.
     """
     parts = [
-        fetch_source(address, target_stem.with_name(f"{target_stem.name}-{number}"), config)
+        fetch_source(address, target_stem.with_name(f"{target_stem.name}.{number}"), config)
         for number, address in enumerate(addresses(url), start=1)
     ]
     heard = [probe(part.path) for part in parts]

@@ -23,7 +23,8 @@ dataset.schema dataset.filters dataset.index dataset.tags dataset.cleaning
 dataset.sentences dataset.evidence dataset.alignment dataset.captions
 dataset.cells dataset.overrides dataset.doubts dataset.recordings dataset.pairing dataset.explain
 dataset.tables
-dataset.sources dataset.audio dataset.joining dataset.timelists dataset.bounds dataset.fetch
+dataset.failures dataset.access dataset.partial dataset.downloader dataset.sources
+dataset.audio dataset.joining dataset.timelists dataset.bounds dataset.fetch
 dataset.closeup dataset.splits dataset.ids dataset.validate dataset.plots
 dataset.report dataset.export
 model.config model.torchaudio_import model.features model.tokenizer model.similarity
@@ -44,7 +45,7 @@ ONLY_IN = {  # package -> the modules that may import it
         "crawler.settings",
         "crawler.connection",
     ),
-    "yt_dlp": ("dataset.sources",),
+    "yt_dlp": ("dataset.downloader", "dataset.sources"),
     "sqlite3": ("crawler.ledger", "crawler.artifacts"),
     "av": ("dataset.audio", "dataset.plots", "demo.render"),
     "pyarrow": ("dataset.",),
