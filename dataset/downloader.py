@@ -91,6 +91,11 @@ class Downloader(yt_dlp.YoutubeDL):  # type: ignore[misc]  # yt-dlp is untyped
         finally:
             self.part = None
 
+    @staticmethod
+    def _outtmpl_expandpath(outtmpl: str) -> str:
+        """The name of the target as it is: a folder may be called $HOME or ~."""
+        return outtmpl
+
     def urlopen(self, request: Any) -> Any:
         """Open an address; the one that redirects lead to is checked too."""
         return self.open(request) if self.part is None else self.open_media(request, self.part)

@@ -64,11 +64,10 @@ def known_whole(part: Path, name: str) -> Whole | None:
     """What is known of a part, if it is a part of `name` and can be gone on with."""
     try:
         whole = Whole(**json.loads(part.with_suffix(KNOWN).read_text(encoding="utf-8")))
+        fits = whole.name == name and 0 < part.stat().st_size < whole.num_bytes
     except (OSError, ValueError, TypeError):
         return None
-    size = part.stat().st_size if part.is_file() else 0
-    usable = whole.name == name and whole.condition and 0 < size < whole.num_bytes
-    return whole if usable else None
+    return whole if fits and whole.condition else None
 
 
 def begin(part: Path, whole: Whole | None) -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
@@ -109,6 +110,19 @@ def test_a_recording_comes_whole_with_what_its_page_says(replica: Replica, tmp_p
     assert found.tools["yt-dlp"]
     assert not list(tmp_path.glob("*.part*"))
     assert replica.served("/media/") == 1
+
+
+@pytest.mark.parametrize(
+    "name", ["-o", "a.b", "%(title)s%%", "[x]*?", "Dvořák $HOME `id`", "~", ".tmp-7"]
+)
+def test_any_name_of_a_target_is_safe(replica: Replica, tmp_path: Path, name: str) -> None:
+    for fault in ("truncate", ""):
+        replica.faults[MEDIA] = fault
+        with suppress(SourceError):
+            found = fetch_source(replica.address + URL, tmp_path / name, CONFIG)
+    assert found.path == tmp_path / f"{name}.ogg"
+    assert ranges(replica)[-1][0] == 206
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([f"{name}.ogg", "corpus"])
 
 
 @pytest.mark.parametrize(
@@ -246,6 +260,15 @@ def test_a_part_without_a_name_for_its_file_is_not_gone_on_with(
     part = broken(replica, tmp_path)
     part.with_suffix(".part.json").unlink()
     part.write_bytes(b"not of this file")
+    assert fetch(replica, tmp_path).path.read_bytes() == original(tmp_path)
+    assert ranges(replica)[1:] == [(200, None)]
+
+
+@pytest.mark.parametrize("note", ["", "null", "{}", '{"name": 1}', "\0" * 20])
+def test_a_damaged_note_of_a_part_starts_afresh(
+    replica: Replica, tmp_path: Path, note: str
+) -> None:
+    broken(replica, tmp_path).with_suffix(".part.json").write_text(note)
     assert fetch(replica, tmp_path).path.read_bytes() == original(tmp_path)
     assert ranges(replica)[1:] == [(200, None)]
 
