@@ -55,9 +55,16 @@ def fsync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def sweep_temporary(folder: Path) -> int:
-    """Remove what killed runs left in `folder` and below; returns how many files."""
-    orphans = [path for path in folder.rglob(TEMPORARY_PREFIX + "*") if path.is_file()]
+def sweep_temporary(folder: Path, spared: tuple[str, ...] = ()) -> int:
+    """Remove what killed runs left in `folder` and below; returns how many files.
+
+    Names that end with one of `spared` are left: somebody goes on with them.
+    """
+    orphans = [
+        path
+        for path in folder.rglob(TEMPORARY_PREFIX + "*")
+        if path.is_file() and not path.name.endswith(spared)
+    ]
     for path in orphans:
         path.unlink(missing_ok=True)
     return len(orphans)

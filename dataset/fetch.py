@@ -27,6 +27,7 @@ from dataset.budget import Budget, BudgetConfig
 from dataset.duplicates import fill_duplicates
 from dataset.index import PAIRS_NAME, read_table, row_to_pair, write_table
 from dataset.missing import MISSING_NAME, write_missing
+from dataset.partial import KNOWN, PART
 from dataset.rows import Asked, Known, asked_in
 from dataset.schema import ErrorClass, Pair, stable_id
 from dataset.sources import SourceConfig
@@ -149,7 +150,7 @@ def fetch(
         pairs = asked_in(table)
         stage = Fetching(data, config, ledger, pairs)
         for folder in (SOURCES, CLIPS):
-            sweep_temporary(data / folder)
+            sweep_temporary(data / folder, spared=(PART, KNOWN))
         stage.adopt()
         with Workers(config.workers + config.cut_workers, PRELOAD) as workers:
             stage.run(engine or workers, stop, progress)

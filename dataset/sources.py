@@ -1,49 +1,32 @@
-"""The only file that knows yt-dlp: one fetch of one recording, with its class of failure."""
+"""One fetch of one recording with yt-dlp: what comes, or its class of failure."""
 
-import ipaddress
-import logging
+import io
 import re
 import shutil
-import socket
 import threading
-import time
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-import yt_dlp
 import yt_dlp.version
-from yt_dlp.networking.exceptions import HTTPError
 from yt_dlp.utils import DownloadError, YoutubeDLError
 
 from crawler.errors import UserError
 from crawler.files import sha256_file
+from dataset.access import check_bundle, check_proxy, parsed_arguments, read_cookies
+from dataset.downloader import Downloader, Quiet, check_address
+from dataset.failures import SourceError as SourceError
+from dataset.failures import class_of
+from dataset.partial import KNOWN
+from dataset.partial import forget as forget
 from dataset.schema import ErrorClass
 
-logger = logging.getLogger(__name__)
-
-CLASSES = (  # the first pattern that a message fits says its class
-    (r"no space left", ErrorClass.DISK_FULL),
-    (r"http error 429|too many requests|rate.?limit|not a bot", ErrorClass.RATE_LIMITED),
-    (r"http error 5\d\d", ErrorClass.SERVER_ERROR),
-    (r"private video|video is private", ErrorClass.PRIVATE),
-    (r"in your (country|location)|geo.?restrict|http error 451", ErrorClass.GEO),
-    (r"sign in|log ?in|members.only|confirm your age|http error 401", ErrorClass.LOGIN),
-    (r"http error (404|410)|unavailable|removed|no longer|terminated|not exist", ErrorClass.GONE),
-    (r"larger than max-filesize|longer than", ErrorClass.TOO_LONG),
-    (r"requested format is not available|no video formats|no audio", ErrorClass.NO_AUDIO),
-    (r"refused address .* is not public", ErrorClass.REFUSED),
-    (r"unsupported url|refused address|not a valid url", ErrorClass.NOT_MEDIA),
-    (
-        r"timed? ?out|connection|reset|getaddrinfo|name or service|temporary failure|ssl|tls|"
-        r"certificate|incomplete|bytes read|did not get any data|unreachable|file is empty|"
-        r"http error 416|network",
-        ErrorClass.NETWORK,
-    ),
-)
+KEPT = (ErrorClass.NETWORK, ErrorClass.SERVER_ERROR, ErrorClass.RATE_LIMITED)  # with their part
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,12 +39,30 @@ class SourceConfig:
     max_wait_s: float = 60.0  # a longer Retry-After ends the attempts of this run
     max_source_s: float = 10_800.0  # longer recordings are too_long
     max_source_mb: int = 2_000  # larger files are too_long
+    max_attempt_s: float = 7_200.0  # a longer attempt is broken off; the next one goes on
     allow_loopback: bool = False  # fetch from this machine and private networks too
+    cookies: Path | None = None  # a Netscape cookies file, read and never written
+    proxy: str | None = None  # scheme://[user:password@]host:port; None = the environment's
+    user_agent: str | None = None  # None = a browser's, as yt-dlp chooses
+    ca_bundle: Path | None = None  # PEM, trusted beside the usual certificates
+    extractor_args: tuple[str, ...] = ()  # as yt-dlp has them: "youtube:player_client=web,tv"
 
     def __post_init__(self) -> None:
-        for name in ("timeout_s", "attempts", "max_source_s", "max_source_mb"):
+        for name in ("timeout_s", "attempts", "max_source_s", "max_source_mb", "max_attempt_s"):
             if getattr(self, name) <= 0:
                 raise UserError(f"fetch.{name} {getattr(self, name)} is not above 0")
+        for name in ("backoff_s", "max_wait_s"):
+            if getattr(self, name) < 0:
+                raise UserError(f"fetch.{name} {getattr(self, name)} is below 0")
+        if self.user_agent is not None and not re.fullmatch(r"[ -~]+", self.user_agent):
+            raise UserError(f"fetch.user_agent {self.user_agent!r} is not one line of plain text")
+        if self.cookies is not None:
+            read_cookies(self.cookies)
+        if self.proxy is not None:
+            check_proxy(self.proxy)
+        if self.ca_bundle is not None:
+            check_bundle(self.ca_bundle)
+        parsed_arguments(self.extractor_args)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,76 +86,32 @@ class Source:
     description: str
     format: str
     licence: str | None
+    availability: str | None = None  # public, unlisted, ...
+    video_id: str | None = None  # as the site has it
+    uploader: str | None = None
+    upload_date: str | None = None  # YYYYMMDD
     tools: Mapping[str, str]
-
-
-class SourceError(Exception):
-    """A fetch that failed, with its class."""
-
-    def __init__(
-        self, error_class: ErrorClass, message: str, retry_after_s: float | None = None
-    ) -> None:
-        super().__init__(message)
-        self.error_class = error_class
-        self.retry_after_s = retry_after_s
-
-
-class Downloader(yt_dlp.YoutubeDL):  # type: ignore[misc]  # yt-dlp is untyped
-    """yt-dlp that speaks HTTP with public hosts only, unless told otherwise."""
-
-    def __init__(self, options: dict[str, Any], allow_loopback: bool) -> None:
-        self.allow_loopback = allow_loopback
-        super().__init__(options)
-
-    def urlopen(self, request: Any) -> Any:
-        """Open an address; the one that redirects lead to is checked too."""
-        check_address(request if isinstance(request, str) else request.url, self.allow_loopback)
-        response = super().urlopen(request)
-        try:
-            check_address(response.url, self.allow_loopback)
-        except SourceError:
-            response.close()
-            raise
-        return response
-
-
-class Quiet:
-    """yt-dlp's messages, as debug lines of our log."""
-
-    def debug(self, message: str) -> None:
-        logger.debug("%s", message)
-
-    info = warning = error = debug
 
 
 threads = threading.local()  # one downloader a thread: making one costs 80 ms
 downloaders: weakref.WeakSet[Downloader] = weakref.WeakSet()  # of all threads
 
 
-def fetch_source(
-    url: str,
-    target_stem: Path,
-    config: SourceConfig,
-    *,
-    sleep: Callable[[float], object] = time.sleep,
-) -> Source:
-    """Fetch the best audio of `url` whole into `target_stem` + its extension.
+def fetch_source(url: str, target_stem: Path, config: SourceConfig) -> Source:
+    """Fetch the best audio of `url` whole into `target_stem` + its extension, in one attempt.
 
-    Raises SourceError. A server that fails or is not reached is asked again, `config.attempts`
-    times in all; so is one that asks to wait no longer than `config.max_wait_s`.
+    A transfer that breaks off leaves its part; the next attempt goes on with it if the server
+    still has the same file. Nothing says that the bytes are media, or those of one file: whoever
+    finds them otherwise calls `forget`. Raises SourceError; only one of KEPT leaves a part.
     """
-    for attempt in range(1, config.attempts + 1):
-        try:
-            check_address(url, config.allow_loopback)
-            return download(url, target_stem, config)
-        except SourceError as error:
-            remove(target_stem)
-            wait_s = pause(error, attempt, config)
-            if wait_s is None:
-                raise
-            logger.info("%s: %s; again in %.1f s", url, error, wait_s)
-            sleep(wait_s)
-    raise AssertionError("the last attempt returns or raises")
+    try:
+        check_address(url, config.allow_loopback)
+        source = download(url, target_stem, config)
+    except SourceError as error:
+        forget(target_stem, parts=error.error_class not in KEPT)
+        raise
+    (source.path.parent / (source.path.name + KNOWN)).unlink(missing_ok=True)
+    return source
 
 
 def local_path(url: str) -> Path:
@@ -200,34 +157,30 @@ def copy_source(url: str, target_stem: Path, config: SourceConfig) -> Source:
     )
 
 
-def pause(error: SourceError, attempt: int, config: SourceConfig) -> float | None:
-    """Seconds to wait before the next attempt; None when there is to be none."""
-    if attempt >= config.attempts:
-        return None
-    backoff_s = config.backoff_s * 2 ** (attempt - 1)
-    if error.error_class is ErrorClass.RATE_LIMITED:
-        wait_s = error.retry_after_s
-        return wait_s if wait_s is not None and wait_s <= config.max_wait_s else None
-    again = error.error_class in (ErrorClass.SERVER_ERROR, ErrorClass.NETWORK)
-    return backoff_s if again else None
-
-
 def download(url: str, target_stem: Path, config: SourceConfig) -> Source:
-    """One attempt of `fetch_source`."""
+    """What `fetch_source` does but for the leftovers of a failure."""
     downloader = thread_downloader(config)
+    downloader.stem, downloader.whole, downloader.retry_after = target_stem, None, None
     downloader.params["outtmpl"]["default"] = str(target_stem).replace("%", "%%") + ".%(ext)s"
     try:
-        info = downloader.extract_info(url)
+        with downloader.within(config.max_attempt_s):
+            info = downloader.extract_info(url)
     except YoutubeDLError as error:
-        raise classified(error) from error
+        raise classified(error, downloader.retry_after) from error
     except OSError as error:
         raise SourceError(class_of(str(error)), str(error)) from error
     info = (info.get("entries") or [info])[0] if info else {}
-    files = info.get("requested_downloads") or []
+    files = [one for one in info.get("requested_downloads") or () if "filepath" in one]
     if not files:
         limits = f"{config.max_source_s:g} s or {config.max_source_mb} MB"
         raise SourceError(ErrorClass.TOO_LONG, f"{url} is longer than {limits}, or empty")
-    return source_of(info, Path(files[0]["filepath"]))
+    path = Path(files[0]["filepath"])
+    num_bytes, whole = path.stat().st_size, downloader.whole
+    if whole is not None and num_bytes != whole.num_bytes:
+        raise SourceError(
+            ErrorClass.NETWORK, f"{url} ended after {num_bytes} of {whole.num_bytes} bytes"
+        )
+    return source_of(info, path)
 
 
 def source_of(info: Mapping[str, Any], path: Path) -> Source:
@@ -244,6 +197,10 @@ def source_of(info: Mapping[str, Any], path: Path) -> Source:
         description=info.get("description") or "",
         format=str(info.get("format_id") or info.get("ext") or ""),
         licence=info.get("license"),
+        availability=info.get("availability"),
+        video_id=info.get("id"),
+        uploader=info.get("uploader"),
+        upload_date=info.get("upload_date"),
         tools={"yt-dlp": yt_dlp.version.__version__, "extractor": info.get("extractor") or ""},
     )
 
@@ -252,7 +209,7 @@ def thread_downloader(config: SourceConfig) -> Downloader:
     """This thread's downloader for these settings."""
     if getattr(threads, "config", None) != config:
         threads.config = config
-        threads.downloader = Downloader(options(config), config.allow_loopback)
+        threads.downloader = Downloader(options(config), config.allow_loopback, config.ca_bundle)
         downloaders.add(threads.downloader)
     downloader: Downloader = threads.downloader
     return downloader
@@ -273,12 +230,24 @@ def hang_up() -> None:
 
 
 def options(config: SourceConfig) -> dict[str, Any]:
-    """yt-dlp's settings: whole audio, no leftovers taken up, no files of its own."""
+    """yt-dlp's settings: whole audio, no files of its own, no attempts but one."""
 
-    def too_long(info: Mapping[str, Any], *, incomplete: bool = False) -> str | None:
-        length_s = info.get("duration") or 0
-        return f"longer than {config.max_source_s} s" if length_s > config.max_source_s else None
+    def refuse(info: Mapping[str, Any], *, incomplete: bool = False) -> None:
+        if (info.get("duration") or 0) > config.max_source_s:
+            raise SourceError(ErrorClass.TOO_LONG, f"longer than {config.max_source_s:g} s")
+        if info.get("is_live") or info.get("live_status") in ("is_live", "is_upcoming"):
+            raise SourceError(ErrorClass.EXTRACTOR, "a live event: it has no recording yet")
 
+    def stop_too_large(status: Mapping[str, Any]) -> None:
+        if status.get("downloaded_bytes", 0) > config.max_source_mb * 1_000_000:
+            raise SourceError(ErrorClass.TOO_LONG, f"larger than {config.max_source_mb} MB")
+
+    given = {
+        "proxy": config.proxy,
+        "http_headers": config.user_agent and {"User-Agent": config.user_agent},
+        "cookiefile": config.cookies and io.StringIO(read_cookies(config.cookies)),
+        "extractor_args": parsed_arguments(config.extractor_args),
+    }
     return {
         "format": "bestaudio/best",
         "outtmpl": {"default": ""},
@@ -288,60 +257,44 @@ def options(config: SourceConfig) -> dict[str, Any]:
         "noplaylist": True,
         "playlist_items": "1",
         "cachedir": False,
-        "continuedl": False,  # a corrupt leftover would be taken up silently
+        "continuedl": True,  # `Downloader.open_media` sees to it that it is the same file
         "overwrites": True,
         "updatetime": False,
         "fixup": "never",  # needs a command that need not be there
         "socket_timeout": config.timeout_s,
-        "retries": config.attempts - 1,
+        "retries": 0,
+        "fragment_retries": 0,
+        "skip_unavailable_fragments": False,
         "extractor_retries": 0,
         "max_filesize": config.max_source_mb * 1_000_000,
-        "match_filter": too_long,
+        "match_filter": refuse,
+        "progress_hooks": [stop_too_large],
+        **{name: value for name, value in given.items() if value},
     }
 
 
-def classified(error: Exception) -> SourceError:
+def classified(error: Exception, retry_after: str | None) -> SourceError:
     """A failure of yt-dlp with its class and how long the server asks to wait."""
     inner: BaseException | None = error
     if isinstance(error, DownloadError) and error.exc_info:
         inner = error.exc_info[1]
-    while inner is not None and not isinstance(inner, HTTPError | SourceError):
+    while inner is not None and not isinstance(inner, SourceError):
         inner = getattr(inner, "cause", None) or inner.__cause__
-    if isinstance(inner, SourceError):
+    if inner is not None:
         return inner
     message = re.sub(r"\x1b\[[\d;]*m", "", str(error)).removeprefix("ERROR: ")
     message = " ".join(message.split())
-    retry_after = inner.response.headers.get("Retry-After") if inner is not None else None
-    seconds = float(retry_after) if retry_after and retry_after.isdigit() else None
-    return SourceError(class_of(message), message, seconds)
+    return SourceError(class_of(message), message, seconds_until(retry_after))
 
 
-def class_of(message: str) -> ErrorClass:
-    """The class of a message; `extractor` when no pattern fits."""
-    low = message.lower()
-    return next((kind for words, kind in CLASSES if re.search(words, low)), ErrorClass.EXTRACTOR)
-
-
-def check_address(url: str, allow_loopback: bool) -> None:
-    """SourceError unless `url` is http(s) and its host public (or `allow_loopback`)."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise SourceError(ErrorClass.NOT_MEDIA, f"refused address {url!r}: only http and https")
-    if allow_loopback:
-        return
+def seconds_until(retry_after: str | None) -> float | None:
+    """The wait that a Retry-After header asks for: seconds, or a date, which may be past."""
+    if retry_after is None or retry_after.strip().isdecimal():
+        return float(retry_after) if retry_after else None
     try:
-        found = socket.getaddrinfo(parts.hostname, None)
-    except OSError:
-        return  # yt-dlp will say that the host is not found
-    for entry in found:
-        if not ipaddress.ip_address(str(entry[4][0]).split("%")[0]).is_global:
-            raise SourceError(
-                ErrorClass.REFUSED,
-                f"refused address {url!r}: {parts.hostname} is not public (allow_loopback)",
-            )
-
-
-def remove(target_stem: Path) -> None:
-    """Delete what a failed fetch left."""
-    for path in target_stem.parent.glob(target_stem.name + "*"):
-        path.unlink(missing_ok=True)
+        date = parsedate_to_datetime(retry_after)
+    except ValueError:
+        return None
+    if date.tzinfo is None:  # it says -0000: UTC
+        date = date.replace(tzinfo=UTC)
+    return max(0.0, (date - datetime.now(UTC)).total_seconds())

@@ -23,7 +23,7 @@ from dataset.sources import (
     copy_source,
     fetch_source,
     file_stamp,
-    remove,
+    forget,
 )
 
 logger = logging.getLogger(__name__)
@@ -76,14 +76,14 @@ def fetch_one(data: Path, key: str, url: str, config: SourceConfig) -> list[Outc
     """Fetch a source and decode it to verify it."""
     stem = stem_of(data, key)
     stem.parent.mkdir(parents=True, exist_ok=True)
-    resumed = any(stem.parent.glob(f"{stem.name}*"))
+    resumed = any(stem.parent.glob(f"{stem.name}.*"))
     try:
         source = fetch_source(url, stem, config)
         return [verified(source, url, config)]
     except (SourceError, OSError) as error:
         return [caught(error)]
     except AudioError as error:
-        remove(stem)
+        forget(stem)
         if resumed:  # what was there before may be to blame: the next attempt begins afresh
             return [Failed(ErrorClass.NETWORK, f"resumed, but {error}")]
         return [caught(error)]
@@ -98,7 +98,7 @@ def copy_one(data: Path, key: str, url: str, config: SourceConfig) -> list[Outco
         found = verified(copy_source(url, stem, config), url, config)
         return [dataclasses.replace(found, result={**found.result, **stamp})]
     except (SourceError, AudioError, OSError) as error:
-        remove(stem)
+        forget(stem)
         return [dataclasses.replace(caught(error), result=stamp)]
 
 
@@ -128,7 +128,7 @@ def join_parts(
         )
         return [verified(source, url, config)]
     except (AudioError, OSError) as error:
-        remove(stem)
+        forget(stem)
         return [caught(error)]
 
 
@@ -152,6 +152,10 @@ def verified(source: Source, url: str, config: SourceConfig) -> Finished:
         "chapters": [dataclasses.astuple(one) for one in source.chapters] or media.chapters,
         "description": source.description,
         "licence": source.licence,
+        "availability": source.availability,
+        "video_id": source.video_id,
+        "uploader": source.uploader,
+        "upload_date": source.upload_date,
     }
     return Finished(source.path, result, source.tools)
 

@@ -27,10 +27,13 @@ class Answer:
     status: int
     media_type: str
     body: bytes
-    headers: Mapping[str, str] = field(default_factory=dict)  # beside or instead of the usual
+    headers: Mapping[str, str] = field(default_factory=dict)  # beside the usual; "" = not sent
     pieces: Callable[[bytes], Iterator[bytes]] | None = None  # of the body; None = all at once
     pause_s: float = 0.0  # before every piece
     announced: bool = True  # its length is told
+    ranges: bool = True  # a Range is answered with a part
+    conditions: bool = True  # ... and with the whole when its If-Range is of another file
+    shift: int = 0  # bytes by which the part that is sent lies off the part that was asked for
 
 
 def html_answer(text: str, status: int = 200) -> Answer:
@@ -105,6 +108,23 @@ def _nested(body: bytes) -> bytes:
     return opened.replace(b"</body>", b"</div>" * NESTED + b"</body>", 1)
 
 
+def _corrupt(body: bytes) -> bytes:
+    third = len(body) // 3
+    return body[:third] + bytes(byte ^ 0x5A for byte in body[third:-third]) + body[-third:]
+
+
+def _another(body: bytes) -> bytes:
+    return body[:-1] + bytes([body[-1] ^ 1])
+
+
+def _declared(times: float) -> Fault:
+    return lambda answer: replace(
+        answer,
+        pieces=lambda body: iter([body]),  # the connection is closed behind it
+        headers={"Content-Length": str(int(len(answer.body) * times))},
+    )
+
+
 def _as_windows(body: bytes) -> bytes:
     return body.decode().encode("cp1252", "xmlcharrefreplace")
 
@@ -136,6 +156,16 @@ FAULTS: Mapping[str, Fault] = {
     "cut-gzip": lambda answer: replace(
         answer, body=gzip.compress(answer.body)[:-200], headers={"Content-Encoding": "gzip"}
     ),
+    # A part is asked for, or the file has changed since its first part came.
+    "no-range": lambda answer: replace(answer, ranges=False, headers={"Accept-Ranges": ""}),
+    "wrong-range": lambda answer: replace(answer, shift=-100),
+    "changed": body_fault(_another),
+    "changed-anyway": lambda answer: replace(answer, body=_another(answer.body), conditions=False),
+    "nameless": lambda answer: replace(answer, headers={"ETag": "", "Last-Modified": ""}),
+    # The media are damaged, or of another length than was told.
+    "corrupt": body_fault(_corrupt),
+    "length-above": _declared(2),
+    "length-below": _declared(0.5),
     # The body is too large.
     "huge": lambda answer: replace(
         answer, pieces=_huge, headers={"Content-Length": str(HUGE_BYTES)}

@@ -256,7 +256,8 @@ class _Handler(BaseHTTPRequestHandler):
         etag = f'"{hashlib.sha256(answer.body).hexdigest()[:32]}"'
         if answer.status == HTTPStatus.OK and self._has(etag):
             answer = replace(answer, status=HTTPStatus.NOT_MODIFIED, body=b"")
-        status, span = requested_span(self.headers.get("Range"), answer)
+        wanted = self.headers.get("Range") if self._may_be_partial(answer, etag) else None
+        status, span = requested_span(wanted, answer)
         body = answer.body[span.start : span.stop]
         self._note(status)
         self.send_response(status)
@@ -272,7 +273,8 @@ class _Handler(BaseHTTPRequestHandler):
             del headers["Content-Length"]
             headers["Connection"] = "close"
         for name, value in headers.items():
-            self.send_header(name, value)
+            if value:
+                self.send_header(name, value)
         self.end_headers()
         if self.command == "GET":
             self._write(body, answer)
@@ -282,6 +284,12 @@ class _Handler(BaseHTTPRequestHandler):
         if known := self.headers.get("If-None-Match"):
             return etag in known
         return self.headers.get("If-Modified-Since") == CHANGED
+
+    def _may_be_partial(self, answer: Answer, etag: str) -> bool:
+        """Whether a Range is heeded: the file must be the one that If-Range speaks of."""
+        condition = self.headers.get("If-Range")
+        same = condition in (None, etag, CHANGED) or not answer.conditions
+        return answer.ranges and same
 
     def _write(self, body: bytes, answer: Answer) -> None:
         if answer.pieces is None:
@@ -310,8 +318,8 @@ def requested_span(wanted: str | None, answer: Answer) -> tuple[int, range]:
     if answer.status != HTTPStatus.OK or match is None or match.group() == "bytes=-":
         return answer.status, range(size)
     first, last = match.groups()
-    start = int(first) if first else max(0, size - int(last))
-    stop = min(size, int(last) + 1) if first and last else size
+    start = max(0, (int(first) if first else max(0, size - int(last))) + answer.shift)
+    stop = max(0, min(size, int(last) + 1) + answer.shift) if first and last else size
     if start >= stop:
         return HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, range(0)
     return HTTPStatus.PARTIAL_CONTENT, range(start, stop)

@@ -196,6 +196,62 @@ def test_fault_slow_outlasts_a_timeout(replica: Replica) -> None:
         assert 0 < len(client.recv(1 << 20)) < 5000
 
 
+@pytest.mark.parametrize(
+    ("fault", "status", "told", "first"),
+    [
+        ("no-range", 200, None, 0),
+        ("wrong-range", 206, "bytes 900-32043/32044", 900),
+        ("nameless", 206, "bytes 1000-32043/32044", 1000),
+    ],
+)
+def test_a_range_may_be_answered_otherwise(
+    replica: Replica, folder: Path, fault: str, status: int, told: str | None, first: int
+) -> None:
+    whole = (folder / "audio" / "first.wav").read_bytes()
+    replica.faults[FIRST] = fault
+    found, headers, body = ask(replica, FIRST, Range="bytes=1000-")
+    assert (found, headers.get("Content-Range"), body) == (status, told, whole[first:])
+    assert ("ETag" in headers, "Accept-Ranges" in headers) == (
+        fault != "nameless",
+        fault != "no-range",
+    )
+
+
+def test_a_part_of_a_file_that_has_changed_is_not_sent_unless_by_fault(replica: Replica) -> None:
+    _, headers, whole = ask(replica, FIRST)
+    asked = {"Range": "bytes=1000-", "If-Range": headers["ETag"]}
+    dated = {"Range": "bytes=1000-", "If-Range": headers["Last-Modified"]}
+    for wanted in (asked, dated):
+        assert ask(replica, FIRST, **wanted)[::2] == (206, whole[1000:])
+    replica.faults[FIRST] = "changed"
+    status, changed, body = ask(replica, FIRST, **asked)
+    assert (status, len(body), body == whole) == (200, len(whole), False)
+    assert changed["ETag"] != headers["ETag"]
+    replica.faults[FIRST] = "changed-anyway"
+    status, anyway, rest = ask(replica, FIRST, **asked)
+    assert (status, anyway["ETag"], rest) == (206, changed["ETag"], body[1000:])
+
+
+def test_media_may_be_damaged_in_the_middle(replica: Replica) -> None:
+    whole = ask(replica, FIRST)[2]
+    replica.faults[FIRST] = "corrupt"
+    body = ask(replica, FIRST)[2]
+    same = [ours == theirs for ours, theirs in zip(body, whole, strict=True)]
+    third = len(whole) // 3
+    assert all(same[:third] + same[-third:])
+    assert not any(same[third:-third])
+
+
+def test_a_length_may_be_a_lie(replica: Replica) -> None:
+    whole = ask(replica, FIRST)[2]
+    replica.faults[FIRST] = "length-below"
+    assert ask(replica, FIRST)[2] == whole[: len(whole) // 2]
+    replica.faults[FIRST] = "length-above"
+    with pytest.raises(http.client.IncompleteRead) as short:
+        ask(replica, FIRST)
+    assert short.value.partial == whole
+
+
 WORK = "/chamber-music/Ada-d%27Example-String-Quartet-No-2-in-e-flat-minor-Op-7/"
 
 

@@ -14,6 +14,7 @@ from dataset.budget import BudgetConfig
 from dataset.fetch import FetchConfig
 from dataset.index import load_pairs
 from dataset.pairing import PairConfig, pair
+from dataset.partial import KNOWN, PART
 from dataset.schema import Pair
 from demo.site import Replica, serve
 
@@ -124,4 +125,6 @@ def strongest_hz(path: Path) -> float:
 
 
 def leftovers(data: Path) -> list[Path]:
-    return list(data.rglob(TEMPORARY_PREFIX + "*"))
+    """Temporary files but for parts of transfers, which the next run goes on with."""
+    found = data.rglob(TEMPORARY_PREFIX + "*")
+    return [path for path in found if not path.name.endswith((PART, KNOWN))]
