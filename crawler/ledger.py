@@ -60,6 +60,9 @@ class State(StrEnum):
     FILTERED = "filtered"
 
 
+STATES = {str(state): state for state in State}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
     """What the ledger knows of one item in one stage."""
@@ -311,20 +314,31 @@ class Ledger:
                 ).fetchall()
             yield from map(self._entry, rows)
 
+    def results(self, stage: str, items: Iterable[str]) -> Iterator[tuple[str, str]]:
+        """(item, JSON text of its result) of some items of a stage, in no order."""
+        for chunk in in_chunks(items, 500):
+            marks = ", ".join("?" * len(chunk))
+            with self._access() as db:
+                yield from db.execute(
+                    f"SELECT item, result FROM items WHERE stage = ? AND item IN ({marks})",
+                    (stage, *chunk),
+                ).fetchall()
+
     def briefs(self, stage: str) -> dict[str, Brief]:
         """Every item of a stage by its key, in brief; UserError for a damaged one."""
         found: dict[str, Brief] = {}
         with self._access() as db:
-            for item, state, error_class, updated_s, result in db.execute(
-                "SELECT item, state, error_class, updated_s, CASE WHEN json_valid(result) THEN "
-                "json_extract(result, '$.file', '$.num_bytes') END FROM items WHERE stage = ?",
+            for item, state, error_class, updated_s, file, num_bytes in db.execute(
+                "SELECT item, state, error_class, updated_s, json_extract(said, '$.file'), "
+                "json_extract(said, '$.num_bytes') FROM (SELECT item, state, error_class, "
+                "updated_s, CASE WHEN json_valid(result) THEN result END AS said FROM items "
+                "WHERE stage = ?)",
                 (stage,),
             ):
-                try:
-                    file, num_bytes = json.loads(result)
-                    found[item] = Brief(State(state), error_class, updated_s, file, num_bytes)
-                except (TypeError, ValueError) as error:
-                    raise damaged(self.path, stage, item, str(error)) from error
+                known = STATES.get(state)
+                if known is None:
+                    raise damaged(self.path, stage, item, f"{state!r} is not a valid State")
+                found[item] = Brief(known, error_class, updated_s, file, num_bytes)
         return found
 
     def walk(self, stage: str) -> Iterator[Entry]:
@@ -351,7 +365,7 @@ class Ledger:
             return Entry(
                 stage=stage,
                 item=item,
-                state=State(state),
+                state=STATES[state] if state in STATES else State(state),
                 error_class=error_class,
                 message=message,
                 result=found,

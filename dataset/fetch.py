@@ -35,6 +35,7 @@ from dataset.tasks import (
     CLIPS,
     SOURCES,
     Failed,
+    Finished,
     Outcome,
     Task,
     caught,
@@ -154,7 +155,7 @@ def fetch(
         stage.adopt()
         with Workers(config.workers + config.cut_workers, PRELOAD) as workers:
             stage.run(engine or workers, stop, progress)
-        found = fill_duplicates(stage.known.rebuilt(table, pairs))
+        found = stage.index(table, pairs)
         changed = not found.equals(table)
         if changed:
             write_table(data / PAIRS_NAME, found)
@@ -457,11 +458,9 @@ class Fetching:
             self.put(job.key, first=True)  # a source's cuts come right after it
 
     def commit(self, job: Job, item: str, outcome: Outcome, started_s: float) -> float | None:
-        """Give a finished file its final name and tell the ledger.
+        """Keep what is finished, tell what failed; returns the seconds until another attempt.
 
-        The ledger hears of a file before it is renamed and after it: a crash in between leaves
-        a whole file and what is known of it, so that `adopt` can take it over. Returns the
-        seconds until another attempt, None when there is to be none.
+        None when there is to be none.
         """
         limited = isinstance(outcome, Failed) and outcome.error_class is ErrorClass.RATE_LIMITED
         if job.remote and not limited:
@@ -469,21 +468,27 @@ class Fetching:
             self.limited = 0
         if isinstance(outcome, Failed):
             return self.failed(job, item, outcome, started_s)
-        self.settled.add((job.stage, item))
-        result = {**outcome.result, **self.rights(job.stage)}
-        self.record(job.stage, item, State.PENDING, result=result, started_s=started_s)
+        self.keep(job.stage, item, outcome, started_s)
+        return None
+
+    def keep(self, stage: str, item: str, finished: Finished, started_s: float) -> None:
+        """Give a finished file its final name and tell the ledger.
+
+        The ledger hears of a file before it is renamed and after it: a crash in between leaves
+        a whole file and what is known of it, so that `adopt` can take it over.
+        """
+        self.settled.add((stage, item))
+        result = {**finished.result, **self.rights(stage)}
+        self.record(stage, item, State.PENDING, result=result, started_s=started_s)
         try:
             with atomic_path(self.data / result["file"]) as place:
-                outcome.temporary.replace(place)
+                finished.temporary.replace(place)
         except OSError as error:
-            self.fail(job.stage, item, caught(error), started_s)
-            return None
-        self.record(
-            job.stage, item, State.OK, result=result, tools=outcome.tools, started_s=started_s
-        )
-        joined = job.stage == "source" and len(addresses(item)) > 1
-        self.done["joined" if joined else "fetched" if job.stage == "source" else "cut"] += 1
-        return None
+            self.fail(stage, item, caught(error), started_s)
+            return
+        self.record(stage, item, State.OK, result=result, tools=finished.tools, started_s=started_s)
+        joined = stage == "source" and len(addresses(item)) > 1
+        self.done["joined" if joined else "fetched" if stage == "source" else "cut"] += 1
 
     def rights(self, stage: str) -> dict[str, Any]:
         """What the settings say of a source when it is fetched."""
@@ -547,6 +552,10 @@ class Fetching:
         entry = self.ledger.entry(stage, item)
         assert entry is not None, f"the ledger forgot {stage} {item}"
         self.known.learn(entry)
+
+    def index(self, table: Any, pairs: Sequence[Asked]) -> Any:
+        """The index as the ledger has it now; `pairs` are the rows of `table`."""
+        return fill_duplicates(self.known.rebuilt(table, pairs))
 
     def finish(self, key: str) -> None:
         """Nothing is left to do for a source: delete it unless sources are kept."""

@@ -1,11 +1,13 @@
 """What the ledger knows of sources and clips, and the rows of the index that follow from it."""
 
+import io
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 import pyarrow as pa
+from pyarrow import json
 
 from crawler.ledger import Brief, Entry, Ledger, State, damaged, in_chunks
 from dataset.bounds import Refusal, Request, request_clip
@@ -24,12 +26,15 @@ RESULTS = {  # stage -> what the ledger says of each finished item
     "cut": frozenset((*CLIP_COLUMNS, "file")),
 }
 CLASSES = frozenset(ErrorClass)
-BLANK: Mapping[str, Any] = {
-    **dict.fromkeys((*CLIP_COLUMNS, "audio", "error_class", "error_message", "filter_reason")),
-    "config_fingerprint": None,
+BLANK: Mapping[str, Any] = {  # of a row before its source is there
+    **dict.fromkeys(("error_class", "error_message", "filter_reason", "config_fingerprint")),
     "status": State.PENDING.value,
     "stage": "pair",
+    **dict.fromkeys(("audio_rights", "redistributable", "start_s", "end_s", "bounds_source")),
 }
+RESULT_SCHEMA = pa.schema(
+    [(name, PAIRS_SCHEMA.field(name).type) for name in CLIP_COLUMNS] + [("file", pa.string())]
+)
 
 
 Text = tuple[Any, ...]  # what tells a text from another
@@ -109,10 +114,11 @@ class Known:
         self.alternates: dict[Text, list[Asked]] = defaultdict(list)  # and that may
         self.replaced: set[str] = set()  # pair_ids of alternates that take part
         for pair in pairs:
+            if pair.filter_reason == ALTERNATE and turned_down(pair):
+                self.alternates[pair.text].append(pair)
+        for pair in pairs:
             if not turned_down(pair):
                 self.take(pair)
-            elif pair.filter_reason == ALTERNATE:
-                self.alternates[pair.text].append(pair)
         self.local = {  # files of this machine, named by a person's tables alone
             key
             for key, group in self.groups.items()
@@ -193,7 +199,8 @@ class Known:
     def take(self, pair: Asked) -> None:
         """Let a pair take part."""
         self.groups[source_key(pair)].append(pair)
-        self.texts[pair.text].append(pair)
+        if self.alternates:
+            self.texts[pair.text].append(pair)
 
     # --- rows
 
@@ -212,16 +219,40 @@ class Known:
         keys = {source_key(pair) for pair in pairs} & self.sources.keys()
         sources = {entry.item: entry for entry in self.entries_of("source", keys)}
         answers = [self.answer(pair, sources.get(source_key(pair))) for pair in pairs]
-        items = {one.item for one in answers if isinstance(one, Request)} & self.clips.keys()
-        clips = {entry.item: entry for entry in self.entries_of("cut", items)}
+        items = [one.item if isinstance(one, Request) else "" for one in answers]
+        failed = {item for item in items if self.state_of_clip(item) is State.FAILED}
+        failures = {entry.item: entry for entry in self.entries_of("cut", failed)}
         rows = [
-            self.state(pair, sources.get(source_key(pair)), answer, clips)
+            self.state(pair, sources.get(source_key(pair)), answer, failures)
             for pair, answer in zip(pairs, answers, strict=True)
         ]
-        return {
+        told = {
             name: pa.array([row[name] for row in rows], PAIRS_SCHEMA.field(name).type)
-            for name in rows[0]
+            for name in BLANK
         }
+        return told | self.clip_columns(items)
+
+    def state_of_clip(self, item: str) -> State | None:
+        """The state of a clip; None for one that the ledger does not know."""
+        brief = self.clips.get(item)
+        return brief.state if brief else None
+
+    def clip_columns(self, items: Sequence[str]) -> dict[str, Any]:
+        """The columns of the rows' clips, from their keys; null for one that is not finished."""
+        wanted = {item: None for item in items if self.state_of_clip(item) is State.OK}
+        texts = dict(self.ledger.results("cut", wanted))
+        found = parsed(texts.values()) if texts else RESULT_SCHEMA.empty_table()
+        if found is None or found.column("file").null_count:
+            entries = list(self.entries_of("cut", texts))  # a damaged one raises
+            raise AssertionError(f"none of {len(entries)} clips is damaged")
+        places = {item: place for place, item in enumerate(texts)}
+        rows = found.take(pa.array([places.get(item) for item in items], pa.int64()))
+        files = rows.column("file").combine_chunks()
+        nothing = pa.nulls(len(items), pa.binary())
+        audio = pa.StructArray.from_arrays(
+            [nothing, files], names=["bytes", "path"], mask=files.is_null()
+        )
+        return {name: rows.column(name) for name in CLIP_COLUMNS} | {"audio": audio}
 
     def answer(self, pair: Asked, source: Entry | None) -> Request | Refusal | None:
         """The clip that a pair asks for, why it gets none, or None before its source is there."""
@@ -235,9 +266,9 @@ class Known:
         pair: Asked,
         source: Entry | None,
         answer: Request | Refusal | None,
-        clips: Mapping[str, Entry],
+        failures: Mapping[str, Entry],
     ) -> dict[str, Any]:
-        """The state columns of a row."""
+        """The columns of BLANK of a row."""
         row = {
             **BLANK,
             "audio_rights": pair.audio_rights,
@@ -264,15 +295,22 @@ class Known:
             return row | {"status": "filtered", "filter_reason": answer.reason}
         row["start_s"], row["end_s"] = answer.start_s, answer.end_s
         row["bounds_source"] = answer.bounds_source
-        clip = clips.get(answer.item)
-        if clip is None or clip.state is State.PENDING:
-            return row
-        if clip.state is State.FAILED:
-            return row | failure(clip)
-        result = clip.result
-        for name in CLIP_COLUMNS:
-            row[name] = result[name]
-        return row | {"status": "ok", "audio": {"bytes": None, "path": result["file"]}}
+        known = self.state_of_clip(answer.item)
+        if known is State.FAILED:
+            return row | failure(failures[answer.item])
+        if known is State.OK:
+            row["status"] = State.OK.value
+        return row
+
+
+def parsed(texts: Iterable[str]) -> pa.Table | None:
+    """JSON objects of the ledger as columns, a row each; None when one is no such object."""
+    options = json.ParseOptions(explicit_schema=RESULT_SCHEMA, unexpected_field_behavior="ignore")
+    body = io.BytesIO("\n".join(texts).encode())
+    try:
+        return json.read_json(body, json.ReadOptions(use_threads=False), options)
+    except pa.ArrowException:
+        return None
 
 
 free = lru_cache(maxsize=10_000)(is_free)
@@ -286,6 +324,6 @@ def failure(entry: Entry) -> dict[str, Any]:
 
 def check(entry: Entry, ledger: Ledger) -> None:
     """UserError for an entry that lacks what the rows are made of."""
-    lacking = sorted(RESULTS[entry.stage].difference(entry.result))
-    if lacking and entry.state is not State.FAILED:
+    if entry.state is not State.FAILED and not RESULTS[entry.stage] <= entry.result.keys():
+        lacking = sorted(RESULTS[entry.stage].difference(entry.result))
         raise damaged(ledger.path, entry.stage, entry.item, f"it lacks {', '.join(lacking)}")

@@ -232,9 +232,12 @@ PAIRS_SCHEMA = pa.schema(
 )
 
 
+IN_JSON = json.JSONEncoder(ensure_ascii=False).encode
+
+
 def stable_id(*parts: object) -> str:
     """16 hexadecimal digits that depend on the JSON form of `parts` alone."""
-    return hashlib.sha256(json.dumps(parts, ensure_ascii=False).encode()).hexdigest()[:16]
+    return hashlib.sha256(IN_JSON(parts).encode()).hexdigest()[:16]
 
 
 def pair_id(
