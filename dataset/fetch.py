@@ -309,7 +309,6 @@ class Fetching:
             elif self.wanted("source", item):
                 return self.fetch_job(key, item, address)
             else:
-                self.fail_whole(key, part)
                 return None
         return Job(
             key, "source", [key], partial(join_parts, self.data, key, url, found, self.config)
@@ -319,12 +318,6 @@ class Fetching:
         """Fetch the source `item`, which may be a part of the source `key`."""
         task = partial(fetch_one, self.data, item, url, self.config)
         return Job(key, "source", [item], task, remote=True)
-
-    def fail_whole(self, key: str, part: Entry | None) -> None:
-        """A source fails as its part has failed."""
-        if part is not None and part.state is State.FAILED:
-            error_class = ErrorClass(part.error_class or "")
-            self.fail("source", key, Failed(error_class, part.message or ""), time.time())
 
     def missing(self, key: str, source: Entry) -> dict[str, Request]:
         """The clips of a source that are still to be cut."""
@@ -560,12 +553,26 @@ class Fetching:
     def finish(self, key: str) -> None:
         """Nothing is left to do for a source: delete it unless sources are kept."""
         self.finished += 1
+        self.fail_with_part(key)
         if self.config.keep_sources:
             return
         for item in (key, *(self.known.keys.get(one, one) for one in addresses(key))):
             brief = self.known.sources.get(item)
             if brief and brief.file and brief.state is State.OK and not self.is_needed(item):
                 (self.data / brief.file).unlink(missing_ok=True)
+
+    def fail_with_part(self, key: str) -> None:
+        """A source of several files fails as the first of them did."""
+        parts = addresses(self.known.groups[key][0].source_url)
+        whole = self.known.sources.get(key)
+        if len(parts) == 1 or (whole and whole.state is not State.PENDING):
+            return
+        items = [self.known.keys.get(address, address) for address in parts]
+        for part in self.known.entries_of("source", items):
+            if part.state is State.FAILED:
+                error_class = ErrorClass(part.error_class or "")
+                self.fail("source", key, Failed(error_class, part.message or ""), time.time())
+                return
 
     def is_needed(self, item: str) -> bool:
         """Whether a source, or one of which it is a part, waits for something."""
