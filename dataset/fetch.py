@@ -267,7 +267,7 @@ class Fetching:
     def todo(self) -> list[str]:
         """The sources that something is to be done for, in the order of the index."""
         groups, sources = self.known.groups, self.known.sources
-        there = [key for key in groups if key in sources and sources[key].state is State.OK]
+        there = {key for key in groups if key in sources and sources[key].state is State.OK}
         done = {
             entry.item
             for entry in self.known.entries_of("source", there)
