@@ -14,7 +14,7 @@ from typing import Any
 
 from crawler.ledger import Ledger
 from dataset.bounds import clip_item
-from dataset.fetch import FetchConfig, Fetching, fingerprint
+from dataset.fetch import FetchConfig, Fetching, fingerprint, quick
 from dataset.index import PAIRS_NAME, read_table, write_table
 from dataset.rows import asked_in
 from dataset.schema import COLUMNS, PAIRS_SCHEMA, Pair
@@ -115,7 +115,7 @@ def scan(folder: Path, clips: int) -> dict[str, float]:
     data = folder / "scan"
     make_folder(data, clips, files=True)
     begun = time.perf_counter()
-    with Ledger(data) as ledger:
+    with Ledger(data) as ledger, quick():
         stage = Fetching(data, CONFIG, ledger, asked_in(read_table(data / PAIRS_NAME)))
         stage.adopt()
         left = stage.todo()
@@ -147,7 +147,7 @@ def rebuild_here(data: str) -> None:
 
 def rebuilt(data: Path) -> Any:
     """The index of a folder, rebuilt as `fetch` does."""
-    with Ledger(data) as ledger:
+    with Ledger(data) as ledger, quick():
         table = read_table(data / PAIRS_NAME)
         pairs = asked_in(table)
         stage = Fetching(data, CONFIG, ledger, pairs)

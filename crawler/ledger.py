@@ -326,20 +326,17 @@ class Ledger:
 
     def briefs(self, stage: str) -> dict[str, Brief]:
         """Every item of a stage by its key, in brief; UserError for a damaged one."""
-        found: dict[str, Brief] = {}
-        with self._access() as db:
-            for item, state, error_class, updated_s, file, num_bytes in db.execute(
-                "SELECT item, state, error_class, updated_s, json_extract(said, '$.file'), "
-                "json_extract(said, '$.num_bytes') FROM (SELECT item, state, error_class, "
-                "updated_s, CASE WHEN json_valid(result) THEN result END AS said FROM items "
-                "WHERE stage = ?)",
-                (stage,),
-            ):
-                known = STATES.get(state)
-                if known is None:
-                    raise damaged(self.path, stage, item, f"{state!r} is not a valid State")
-                found[item] = Brief(known, error_class, updated_s, file, num_bytes)
-        return found
+        query = (
+            "SELECT item, state, error_class, updated_s, json_extract(result, '$.file'), "
+            "json_extract(result, '$.num_bytes') FROM items WHERE stage = ?"
+        )
+        try:
+            with self._guard:
+                rows = self._db.execute(query, (stage,)).fetchall()
+            return {item: Brief(STATES[state], *told) for item, state, *told in rows}
+        except (sqlite3.DatabaseError, KeyError):
+            list(self.walk(stage))  # which says what is damaged
+            raise
 
     def walk(self, stage: str) -> Iterator[Entry]:
         """Every item of a stage in the order of its keys, a few at a time in memory."""

@@ -81,8 +81,16 @@ def turned_down(pair: Pair | Asked) -> bool:
 
 def asked_in(table: pa.Table) -> list[Asked]:
     """What the pairs of an index ask, in its order."""
-    columns = [table.column(name).to_pylist() for name in Asked._fields]
+    columns = [shared(table.column(name)) for name in Asked._fields]
     return list(map(Asked._make, zip(*columns, strict=True)))
+
+
+def shared(column: pa.ChunkedArray) -> list[Any]:
+    """The values of a column; equal texts are one object."""
+    if not pa.types.is_string(column.type):
+        return column.to_pylist()
+    known: dict[str, str] = {}
+    return [known.setdefault(one, one) for one in column.to_pylist()]
 
 
 def content_key(key: str, source: Entry) -> str:
