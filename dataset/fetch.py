@@ -18,19 +18,13 @@ from crawler.errors import UserError
 from crawler.files import TEMPORARY_PREFIX, atomic_path, sha256_file, sweep_temporary
 from crawler.ledger import Entry, Ledger, State, damaged
 from crawler.summary import Progress, Summary, silent
-from dataset.audio import (
-    CUTTING_VERSION,
-    TOOLS,
-    AudioError,
-    Cut,
-    CutConfig,
-    cut,
-    measure,
-    probe,
-)
 from dataset.bounds import Refusal, Request, request_clip
+from dataset.clips import CUTTING_VERSION, Cut, CutConfig
+from dataset.cutting import cut
+from dataset.decoding import TOOLS, AudioError, probe
 from dataset.index import PAIRS_NAME, load_pairs, write_pairs
 from dataset.joining import addresses, fetch_joined
+from dataset.measures import measure
 from dataset.pairing import TABLE, count_states, may_be_passed_on
 from dataset.schema import ErrorClass, Pair, stable_id
 from dataset.sources import (

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from crawler.files import sha256_file
-from dataset.audio import join, probe
+from dataset.decoding import join, probe
 from dataset.sources import Source, SourceConfig, fetch_source
 
 BETWEEN = re.compile(r" (?=https?://)")  # addresses in a pair's source_url

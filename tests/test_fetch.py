@@ -20,7 +20,7 @@ from crawler.files import TEMPORARY_PREFIX
 from crawler.items import Movement, Note, Part, Person, Recording, Work, write_works
 from crawler.ledger import LEDGER_NAME, Ledger, State
 from crawler.summary import Summary
-from dataset.audio import CutConfig
+from dataset.clips import CutConfig
 from dataset.closeup import look_closely
 from dataset.fetch import FetchConfig, fetch, fingerprint
 from dataset.index import load_pairs

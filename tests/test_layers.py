@@ -23,7 +23,8 @@ dataset.schema dataset.filters dataset.index dataset.tags dataset.cleaning
 dataset.sentences dataset.evidence dataset.alignment dataset.captions
 dataset.cells dataset.overrides dataset.doubts dataset.recordings dataset.pairing dataset.explain
 dataset.tables
-dataset.sources dataset.audio dataset.joining dataset.timelists dataset.bounds dataset.fetch
+dataset.sources dataset.decoding dataset.measures dataset.clips dataset.shaping dataset.backends
+dataset.cutting dataset.joining dataset.timelists dataset.bounds dataset.fetch
 dataset.closeup dataset.splits dataset.ids dataset.validate dataset.plots
 dataset.report dataset.export
 model.config model.torchaudio_import model.features model.tokenizer model.similarity
@@ -46,7 +47,15 @@ ONLY_IN = {  # package -> the modules that may import it
     ),
     "yt_dlp": ("dataset.sources",),
     "sqlite3": ("crawler.ledger", "crawler.artifacts"),
-    "av": ("dataset.audio", "dataset.plots", "demo.render"),
+    "av": (
+        "dataset.decoding",
+        "dataset.measures",
+        "dataset.clips",
+        "dataset.backends",
+        "dataset.plots",
+        "demo.render",
+    ),
+    "pydub": ("dataset.backends",),
     "pyarrow": ("dataset.",),
 }
 
