@@ -7,7 +7,7 @@ from os.path import commonprefix
 from typing import Any, Protocol
 
 from crawler.ledger import State
-from dataset.audio import Span
+from dataset.clips import Span
 from dataset.schema import ErrorClass, stable_id
 from dataset.sources import Chapter
 from dataset.tags import name_terms

@@ -25,11 +25,12 @@ from crawler.errors import UserError
 from crawler.files import atomic_path, sweep_temporary
 from crawler.ledger import Brief, Entry, Ledger, State
 from crawler.summary import Progress, Summary, silent
-from dataset.audio import CUTTING_VERSION, CutConfig
 from dataset.bounds import Request
 from dataset.budget import Budget, BudgetConfig
+from dataset.clips import CUTTING_VERSION, CutConfig
 from dataset.duplicates import fill_duplicates
 from dataset.index import PAIRS_NAME, read_table, row_to_pair, write_table
+from dataset.measures import Amount
 from dataset.missing import MISSING_NAME, write_missing
 from dataset.partial import KNOWN, PART
 from dataset.rows import Asked, Known, asked_in
@@ -92,6 +93,7 @@ class FetchConfig(SourceConfig):
     recheck_after_days: float | None = None  # a permanent failure this old is tried again
     retry: str | None = None  # "failed" or "failed:<class>": these alone, permanent ones too
     limit: int | None = None  # sources fetched in this run
+    measures: Amount = "full"  # of clips; basic: no loudness, bandwidth, fingerprint
     audio_rights: str | None = None  # in recordings whose page says none
     budget: BudgetConfig = field(default_factory=BudgetConfig)
     cut: CutConfig = field(default_factory=CutConfig)
@@ -302,7 +304,13 @@ class Fetching:
                 return None
             if (self.data / source.result["file"]).is_file():
                 task = partial(
-                    cut_all, self.data, source.result, missing, self.config.cut, self.mark
+                    cut_all,
+                    self.data,
+                    source.result,
+                    missing,
+                    self.config.cut,
+                    self.mark,
+                    self.config.measures,
                 )
                 return Job(key, "cut", list(missing), task)
         elif not self.wanted("source", key):

@@ -14,7 +14,7 @@ from crawler.files import sha256_file, write_atomic
 from crawler.items import Work, read_works
 from crawler.ledger import LEDGER_NAME, Ledger, State, folder_lock
 from crawler.summary import Progress, Summary, silent
-from dataset.audio import AudioError, load_segment
+from dataset.decoding import AudioError, load_segment
 from dataset.index import PAIRS_NAME, read_table
 from dataset.plots import Band, bar_list, bars, data_uri, escape, histogram, opus, spectrogram
 from dataset.schema import SCHEMA_VERSION, stable_id

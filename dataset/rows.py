@@ -85,11 +85,12 @@ def asked_in(table: pa.Table) -> list[Asked]:
     return list(map(Asked._make, zip(*columns, strict=True)))
 
 
-def shared(column: pa.ChunkedArray) -> list[Any]:
-    """The values of a column; equal texts are one object."""
+def shared(column: Any) -> list[Any]:
+    """The values of an Arrow column; equal texts are one object."""
     if not pa.types.is_string(column.type):
-        return column.to_pylist()
-    known: dict[str, str] = {}
+        values: list[Any] = column.to_pylist()
+        return values
+    known: dict[Any, Any] = {}
     return [known.setdefault(one, one) for one in column.to_pylist()]
 
 

@@ -13,8 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from crawler.files import TEMPORARY_PREFIX, sha256_file
-from dataset.audio import TOOLS, AudioError, Cut, CutConfig, cut, join, measure, probe
 from dataset.bounds import Request
+from dataset.clips import Cut, CutConfig
+from dataset.cutting import cut
+from dataset.decoding import TOOLS, AudioError, join, probe
+from dataset.measures import Amount, measure
 from dataset.schema import ErrorClass, stable_id
 from dataset.sources import (
     Source,
@@ -175,6 +178,7 @@ def cut_all(
     requests: Mapping[str, Request],
     config: CutConfig,
     mark: str,
+    measures: Amount,
 ) -> list[Outcome]:
     """Cut the clips of a fetched source and measure each; empty when its bytes are others."""
     original = data / source["file"]
@@ -187,9 +191,9 @@ def cut_all(
     targets = [folder / f"{TEMPORARY_PREFIX}{item}.{config.codec}" for item in requests]
     spans = [request.span for request in requests.values()]
     try:
-        cuts = cut(original, spans, targets, config)
+        cuts = cut(original, spans, targets, config, levels=measures == "full")
         return [
-            finish(one, target, source["sha256"], config, mark)
+            finish(one, target, source["sha256"], config, mark, measures)
             for one, target in zip(cuts, targets, strict=True)
         ]
     except (AudioError, OSError) as error:
@@ -199,7 +203,12 @@ def cut_all(
 
 
 def finish(
-    one: Cut | AudioError, target: Path, source_sha256: str, config: CutConfig, mark: str
+    one: Cut | AudioError,
+    target: Path,
+    source_sha256: str,
+    config: CutConfig,
+    mark: str,
+    measures: Amount,
 ) -> Outcome:
     """Measure a clip; its name is the hash of its source, real bounds and settings."""
     if isinstance(one, AudioError):
@@ -213,7 +222,7 @@ def finish(
         "codec": config.codec,
         "num_bytes": target.stat().st_size,
         **dataclasses.asdict(one),
-        **dataclasses.asdict(measure(target)),
+        **dataclasses.asdict(measure(target, measures)),
     }
     return Finished(target, result, TOOLS)
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from crawler.errors import UserError
-from dataset.audio import AudioError, load_segment
+from dataset.decoding import AudioError, load_segment
 from dataset.schema import Pair
 from model.config import TrainConfig
 from model.tokenizer import PAD, Tokenizer

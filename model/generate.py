@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from crawler.errors import UserError
-from dataset.audio import AudioError, load_segment
+from dataset.decoding import AudioError, load_segment
 from model.checkpoint import load_network
 from model.config import GenerateConfig, TrainConfig
 from model.features import Spectrogram

@@ -39,7 +39,7 @@ from crawler.errors import UserError
 from crawler.items import Note, Recording, Work, write_works
 from crawler.ledger import LEDGER_NAME, Ledger, State
 from crawler.summary import Summary
-from dataset.audio import CutConfig
+from dataset.clips import CutConfig
 from dataset.closeup import look_closely
 from dataset.fetch import FetchConfig, fetch, fingerprint
 from dataset.pairing import PairConfig, pair

@@ -24,10 +24,10 @@ dataset.sentences dataset.evidence dataset.alignment dataset.captions
 dataset.cells dataset.overrides dataset.doubts dataset.recordings dataset.pairing dataset.explain
 dataset.missing dataset.tables dataset.budget dataset.workers
 dataset.failures dataset.access dataset.partial dataset.downloader dataset.sources
-dataset.audio dataset.timelists dataset.bounds dataset.duplicates
-dataset.tasks dataset.preload dataset.rows dataset.fetch dataset.closeup dataset.leftovers
-dataset.splits dataset.ids dataset.validate dataset.plots dataset.report dataset.export
-dataset.doctor
+dataset.decoding dataset.measures dataset.clips dataset.shaping dataset.backends dataset.cutting
+dataset.timelists dataset.bounds dataset.duplicates dataset.tasks dataset.preload dataset.rows
+dataset.fetch dataset.closeup dataset.leftovers dataset.splits dataset.ids dataset.validate
+dataset.plots dataset.report dataset.export dataset.doctor
 model.config model.torchaudio_import model.features model.tokenizer model.similarity
 model.network model.losses model.momentum model.examples model.objective model.runs
 model.checkpoint model.generate model.metrics model.controls model.train model.evaluate model.status
@@ -48,7 +48,15 @@ ONLY_IN = {  # package -> the modules that may import it
     ),
     "yt_dlp": ("dataset.downloader", "dataset.sources"),
     "sqlite3": ("crawler.ledger", "crawler.artifacts"),
-    "av": ("dataset.audio", "dataset.plots", "demo.render"),
+    "av": (
+        "dataset.decoding",
+        "dataset.measures",
+        "dataset.clips",
+        "dataset.backends",
+        "dataset.plots",
+        "demo.render",
+    ),
+    "pydub": ("dataset.backends",),
     "pyarrow": ("dataset.",),
 }
 

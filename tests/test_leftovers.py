@@ -17,7 +17,7 @@ from crawler.errors import LockedError, UserError
 from crawler.files import sha256_file
 from crawler.ledger import LEDGER_NAME, Ledger
 from crawler.summary import Summary
-from dataset.audio import CutConfig
+from dataset.clips import CutConfig
 from dataset.fetch import fetch
 from dataset.index import load_pairs, write_pairs
 from dataset.leftovers import clean

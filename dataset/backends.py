@@ -1,0 +1,113 @@
+"""A source as 16-bit samples, decoded by PyAV, by the ffmpeg command or by pydub.
+
+Each decodes from the beginning. After a seek AAC's noise is another and WebM's times are known to
+the millisecond alone: a clip would depend on what is cut with it.
+"""
+
+import importlib
+import subprocess
+import tempfile
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from av.audio.frame import AudioFrame
+
+from dataset.clips import CutConfig
+from dataset.decoding import (
+    BLOCK,
+    AudioError,
+    Samples,
+    address,
+    as_frame,
+    first_s,
+    frames,
+    opened,
+    resampled,
+    resampler,
+)
+from dataset.measures import Meter
+from dataset.schema import ErrorClass
+
+Blocks = Generator[tuple[int, Samples]]  # (index in the player's count, samples) without gaps
+FFMPEG = ("ffmpeg", "-nostdin", "-v", "error", "-threads", "1", "-filter_threads", "1")
+
+
+def decode(source: Path, config: CutConfig, meters: Sequence[Meter]) -> Blocks:
+    """The source by the backend of the settings; `meters` hear it as it was before 16 bits."""
+    if config.backend == "pyav":
+        return by_pyav(source, config, meters)
+    listen(source, meters)
+    return {"ffmpeg": by_ffmpeg, "pydub": by_pydub}[config.backend](source, config)
+
+
+def by_pyav(source: Path, config: CutConfig, meters: Sequence[Meter]) -> Blocks:
+    """In this process, with the FFmpeg that PyAV brings."""
+    with opened(source) as (container, stream):
+        heard = metered(frames(container, stream), meters)
+        yield from resampled(heard, config.sample_rate, config.channels)
+
+
+def by_ffmpeg(source: Path, config: CutConfig) -> Blocks:
+    """By the command, in the caller's process group, with the same filter as in this process."""
+    rate, channels = config.sample_rate, config.channels
+    form = ["-map", "0:a:0", "-af", "=".join(resampler(rate, channels))]
+    command = [*FFMPEG, "-i", address(source), *form, "-sample_fmt", "s16", "-f", "s16le", "pipe:"]
+    with opened(source) as (container, stream):
+        at = round(first_s(container, stream) * rate)
+    with (
+        tempfile.TemporaryFile() as errors,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors) as child,
+    ):
+        assert child.stdout, "no pipe"
+        try:
+            while body := child.stdout.read(BLOCK * channels * 2):
+                samples = np.frombuffer(body, dtype="<i2").reshape(-1, channels)
+                yield at, samples
+                at += len(samples)
+        finally:
+            child.terminate()  # the spans may end before the source; of no effect on an ended one
+        if child.wait() > 0:
+            errors.seek(0)
+            said = errors.read().decode(errors="replace").strip().splitlines() or ["no reason"]
+            raise AudioError(ErrorClass.NOT_MEDIA, f"{source.name}: ffmpeg: {said[-1]}")
+
+
+def by_pydub(source: Path, config: CutConfig) -> Blocks:
+    """By pydub, which holds the whole source in memory, several times."""
+    yield from resampled(pydub_frames(source), config.sample_rate, config.channels)
+
+
+def pydub_frames(source: Path) -> Iterator[AudioFrame]:
+    """A source as pydub decodes it, with the layout and the first time that PyAV finds."""
+    with opened(source) as (container, stream):
+        codec, layout = stream.codec_context.name, stream.layout.name
+        at = round(first_s(container, stream) * stream.sample_rate)
+    pydub = importlib.import_module("pydub")
+    try:  # a known codec, or it asks ffprobe, which may be missing
+        segment = pydub.AudioSegment.from_file(str(source.absolute()), codec=codec)
+    except pydub.exceptions.CouldntDecodeError as error:
+        said = str(error).strip().splitlines()[-1]
+        raise AudioError(ErrorClass.NOT_MEDIA, f"{source.name}: pydub: {said}") from error
+    samples = np.frombuffer(segment.set_sample_width(2).raw_data, dtype=np.int16)
+    samples = samples.reshape(-1, segment.channels)
+    for start in range(0, len(samples), BLOCK):
+        yield as_frame(samples[start : start + BLOCK], segment.frame_rate, at + start, layout)
+
+
+def metered(heard: Iterable[AudioFrame], meters: Sequence[Meter]) -> Iterator[AudioFrame]:
+    """Frames, each shown to every meter."""
+    for frame in heard:
+        for meter in meters:
+            meter.push(frame)
+        yield frame
+
+
+def listen(source: Path, meters: Sequence[Meter]) -> None:
+    """Decode for the meters alone."""
+    if not meters:
+        return
+    with opened(source) as (container, stream):
+        for _ in metered(frames(container, stream), meters):
+            if all(meter.ended for meter in meters):
+                return
