@@ -238,7 +238,7 @@ def test_a_whole_work_without_chapters_has_unknown_bounds(
 
 
 def test_a_full_disk_is_a_transient_failure(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*arguments: Any) -> Any:
+    def full(*arguments: Any, **named: Any) -> Any:
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
