@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from crawler.files import sha256_file
 from dataset.decoding import Chain, Samples, clip_blocks, opened_clip
+from dataset.fingerprint import fingerprint
 
 SILENCE_DBFS = -60.0  # RMS of a frame below is silent
 SILENCE_FRAME_S = 0.02
@@ -124,7 +125,7 @@ def block_length(sample_rate: int) -> int:
 def measure(clip: Path, amount: Amount = "full") -> Measures:
     """Measure a clip's file; AudioError (not_media) when it does not decode.
 
-    `none` is what tells the clip from others, `basic` all but the bandwidth.
+    `none` is what tells the clip from others, `basic` all but the bandwidth and the fingerprint.
     """
     md5 = hashlib.md5(usedforsecurity=False)
     clipped = total = values = num_samples = 0
@@ -132,8 +133,11 @@ def measure(clip: Path, amount: Amount = "full") -> Measures:
     with opened_clip(clip) as file:
         rate = file.samplerate
         silence = Silence(rate)
+        mono = np.zeros(file.frames if amount == "full" else 0, dtype=np.int16)
         for block in clip_blocks(file, block_length(rate)):
             md5.update(block.astype("<i2", copy=False).data)
+            if amount == "full":
+                mono[num_samples : num_samples + len(block)] = block.mean(axis=1)
             num_samples += len(block)
             if amount != "none":
                 silence.count(block)
@@ -156,6 +160,7 @@ def measure(clip: Path, amount: Amount = "full") -> Measures:
         clipping_ratio=clipped / max(values, 1),
         dc_offset=total / max(values, 1) / 32768,
         bandwidth_hz=bandwidth(energy, rate) if amount == "full" else None,
+        fingerprint=fingerprint(mono, rate) if amount == "full" else None,
     )
 
 
