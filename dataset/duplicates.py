@@ -18,9 +18,9 @@ from dataset.fingerprint import EDGE_S, WORD_S, Words, read_words, similarity
 from dataset.schema import Pair
 
 # Share of equal bits from which on two clips are one performance. python -m bench.duplicates, on
-# the 35 clips of the demo: encoded anew (mp3 64k, 32k, opus 32k, aac 48k), 6 dB softer and up to 1 s
-# elsewhere at least 0.86; other movements at most 0.55; another performance 0.54, and 0.77 were it
-# in the same tempo to the frame. Opus 12k is at 0.76 to 0.9: about two in three are found.
+# the 35 clips of the demo: encoded anew (mp3 64k and 32k, opus 32k, aac 48k), 6 dB softer and up
+# to 1 s elsewhere at least 0.86; other movements at most 0.55; another performance 0.54, and 0.77
+# were it in the same tempo to the frame. Opus 12k is at 0.76 to 0.9: about two in three are found.
 ALIKE = 0.80
 SKETCH = (
     256  # words of a clip that are looked up: those of the smallest hash, so both keep the same
