@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 from crawler.draining import draining
 from crawler.errors import UserError
-from crawler.files import atomic_path, sweep_temporary
+from crawler.files import TEMPORARY_PREFIX, atomic_path, sweep_temporary
 from crawler.ledger import Brief, Entry, Ledger, State
 from crawler.summary import Progress, Summary, silent
 from dataset.audio import CUTTING_VERSION, CutConfig
@@ -149,8 +149,7 @@ def fetch(
         table = read_table(data / PAIRS_NAME)
         pairs = asked_in(table)
         stage = Fetching(data, config, ledger, pairs)
-        for folder in (SOURCES, CLIPS):
-            sweep_temporary(data / folder, spared=(PART, KNOWN))
+        sweep(data)
         stage.adopt()
         with Workers(config.workers + config.cut_workers, PRELOAD) as workers:
             stage.run(engine or workers, stop, progress)
@@ -204,6 +203,15 @@ def plan(data: Path, config: FetchConfig, progress: Progress = silent) -> Summar
             "gigabytes": round(requests * mean / 1e9, 2),
         },
     )
+
+
+def sweep(data: Path) -> None:
+    """Remove what killed runs left, but for the parts of transfers."""
+    for folder in (SOURCES, CLIPS):
+        sweep_temporary(data / folder, spared=(PART, KNOWN))
+    for orphan in data.glob(f"{TEMPORARY_PREFIX}*"):  # its top is written under its lock alone
+        if orphan.is_file():
+            orphan.unlink()
 
 
 def with_failures(table: Any) -> list[Pair]:

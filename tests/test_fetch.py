@@ -296,6 +296,13 @@ def test_a_join_that_does_not_fit_on_the_disk_is_tried_again(
     assert isinstance(whole, dataset.tasks.Finished)
 
 
+def test_what_a_killed_run_left_of_the_index_is_swept(data: Path) -> None:
+    orphan = data / ".tmp-1234.parquet"
+    orphan.write_bytes(b"half an index")
+    assert fetch(data, CONFIG).counts == {"ok": 12}
+    assert not orphan.exists()
+
+
 def test_a_signal_finishes_what_is_in_hand_and_the_next_run_the_rest(
     data: Path, replica: Replica
 ) -> None:
