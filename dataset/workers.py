@@ -19,6 +19,7 @@ from types import FrameType, ModuleType, TracebackType
 from typing import Any, Self
 
 START_S = 60.0  # for a process to begin, which is no part of a task's time
+BEGINNINGS = 3  # of a process, while something kills the one that begins it
 END_S = 5.0  # for the kernel to end a killed process
 LOG_FORMAT = "%(levelname)s %(name)s: %(message)s"
 SIGNALS = (signal.SIGINT, signal.SIGTERM)  # a wish to our process alone, which drains
@@ -196,13 +197,21 @@ class Workers:
 
 def _begin(context: multiprocessing.context.ForkServerContext) -> Worker:
     """A new process; it says when it is ready."""
-    here, there = context.Pipe()
     level = logging.getLogger().getEffectiveLevel()
-    process = context.Process(target=_work, args=(there, level))
-    with _sheltered():
-        process.start()
-    there.close()
-    return Worker(process, here, time.monotonic())
+    for left in reversed(range(BEGINNINGS)):
+        here, there = context.Pipe()
+        process = context.Process(target=_work, args=(there, level))
+        try:
+            with _sheltered():
+                process.start()
+            return Worker(process, here, time.monotonic())
+        except (EOFError, ConnectionError):  # the fork server was killed; another one begins
+            here.close()
+            if not left:
+                raise
+        finally:
+            there.close()
+    raise AssertionError("a process begins, or why it does not is raised")
 
 
 @contextlib.contextmanager
