@@ -484,6 +484,7 @@ class Fetching:
             with atomic_path(self.data / result["file"]) as place:
                 outcome.temporary.replace(place)
         except OSError as error:
+            outcome.temporary.unlink(missing_ok=True)
             self.fail(job.stage, item, caught(error), started_s)
             return None
         self.record(

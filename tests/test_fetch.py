@@ -34,6 +34,7 @@ from tone_site import (  # noqa: F401 - fixtures
     works,
 )
 
+import dataset.fetch
 import dataset.tasks
 from crawler.errors import UserError
 from crawler.items import Note, Recording, Work, write_works
@@ -245,6 +246,10 @@ def test_a_full_disk_is_a_transient_failure(data: Path, monkeypatch: pytest.Monk
     with monkeypatch.context() as patch:
         patch.setattr(dataset.tasks, "cut", full)
         assert fetch(data, CONFIG, engine=Inline()).counts == {"failed: disk_full": 12}
+    with monkeypatch.context() as patch:
+        patch.setattr(dataset.fetch, "atomic_path", full)
+        assert fetch(data, CONFIG, engine=Inline()).counts == {"failed: disk_full": 12}
+    assert not leftovers(data)
     assert fetch(data, CONFIG).counts == {"ok": 12}
 
 
