@@ -22,7 +22,7 @@ from typing import Any, Protocol
 
 from crawler.draining import draining
 from crawler.errors import UserError
-from crawler.files import atomic_path, sweep_temporary
+from crawler.files import TEMPORARY_PREFIX, atomic_path, sweep_temporary
 from crawler.ledger import Brief, Entry, Ledger, State
 from crawler.summary import Progress, Summary, silent
 from dataset.bounds import Request
@@ -153,8 +153,7 @@ def fetch(
     in hand; the summary then says `incomplete`. Raises UserError when there is no index.
     """
     with Ledger(data) as ledger, draining() as stop:
-        for folder in (SOURCES, CLIPS):
-            sweep_temporary(data / folder, spared=(PART, KNOWN))
+        sweep(data)
         with quick():
             table = read_table(data / PAIRS_NAME)
             pairs = asked_in(table)
@@ -224,6 +223,15 @@ def plan(data: Path, config: FetchConfig, progress: Progress = silent) -> Summar
             "gigabytes": round(requests * mean / 1e9, 2),
         },
     )
+
+
+def sweep(data: Path) -> None:
+    """Remove what killed runs left, but for the parts of transfers."""
+    for folder in (SOURCES, CLIPS):
+        sweep_temporary(data / folder, spared=(PART, KNOWN))
+    for orphan in data.glob(f"{TEMPORARY_PREFIX}*"):  # its top is written under its lock alone
+        if orphan.is_file():
+            orphan.unlink()
 
 
 def with_failures(table: Any) -> list[Pair]:
@@ -502,6 +510,7 @@ class Fetching:
             with atomic_path(self.data / result["file"]) as place:
                 finished.temporary.replace(place)
         except OSError as error:
+            finished.temporary.unlink(missing_ok=True)
             self.fail(stage, item, caught(error), started_s)
             return
         self.record(stage, item, State.OK, result=result, tools=finished.tools, started_s=started_s)

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import soundfile as sf
+
 from crawler.files import TEMPORARY_PREFIX, sha256_file
 from dataset.bounds import Request
 from dataset.clips import Cut, CutConfig
@@ -32,6 +34,8 @@ from dataset.sources import (
 logger = logging.getLogger(__name__)
 
 SOURCES, CLIPS = "sources", "clips"  # folders of the data folder
+SYSTEM_ERROR = 2  # of libsndfile: a read or write failed
+OFF_S = 0.5  # by which a file that was written whole may differ from its length
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +68,23 @@ def caught(error: Exception) -> Failed:
         return Failed(error.error_class, str(error))
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return Failed(ErrorClass.DISK_FULL, str(error))
+    if isinstance(error, sf.LibsndfileError) and error.code == SYSTEM_ERROR:
+        return Failed(ErrorClass.DISK_FULL, f"cannot be written: {error}")
     raise error
+
+
+def unwritten(file: Path, length_s: float) -> Failed | None:
+    """The failure of a file that was written without an error, but not whole.
+
+    libsndfile keeps to itself that the last bytes of a file did not fit on the disk.
+    """
+    try:
+        found_s = sf.info(file).duration
+    except sf.LibsndfileError:
+        found_s = 0.0
+    if abs(found_s - length_s) <= OFF_S:
+        return None
+    return Failed(ErrorClass.DISK_FULL, f"{file.name} was not written whole")
 
 
 # --- sources ----------------------------------------------------------------------------------
@@ -118,10 +138,14 @@ def join_parts(
     licences = {part.get("licence") for part in parts}
     try:
         join(files, target, parts[0]["sample_rate"], channels)
+        duration_s = sum(part["duration_s"] for part in parts)
+        if failure := unwritten(target, duration_s):
+            forget(stem)
+            return [failure]
         source = Source(
             path=target,
             sha256=sha256_file(target),
-            duration_s=sum(part["duration_s"] for part in parts),
+            duration_s=duration_s,
             title=parts[0]["title"],
             chapters=(),
             description="",
@@ -130,7 +154,7 @@ def join_parts(
             tools=TOOLS,
         )
         return [verified(source, url, config)]
-    except (AudioError, OSError) as error:
+    except (AudioError, OSError, sf.LibsndfileError) as error:
         forget(stem)
         return [caught(error)]
 
@@ -196,7 +220,7 @@ def cut_all(
             finish(one, target, source["sha256"], config, mark, measures)
             for one, target in zip(cuts, targets, strict=True)
         ]
-    except (AudioError, OSError) as error:
+    except (AudioError, OSError, sf.LibsndfileError) as error:
         for target in targets:
             target.unlink(missing_ok=True)
         return [caught(error)] * len(targets)
@@ -214,6 +238,9 @@ def finish(
     if isinstance(one, AudioError):
         target.unlink(missing_ok=True)
         return caught(one)
+    if failure := unwritten(target, one.actual_end_s - one.actual_start_s):
+        target.unlink(missing_ok=True)
+        return failure
     clip_id = stable_id(source_sha256, one.actual_start_s, one.actual_end_s, mark)
     result = {
         "clip_id": clip_id,

@@ -19,6 +19,8 @@ from types import FrameType, ModuleType, TracebackType
 from typing import Any, Self
 
 START_S = 60.0  # for a process to begin, which is no part of a task's time
+BEGIN_S = 10.0  # for a killed fork server to be gone, so that another one begins
+PAUSE_S = 0.05  # between two looks for that
 END_S = 5.0  # for the kernel to end a killed process
 LOG_FORMAT = "%(levelname)s %(name)s: %(message)s"
 SIGNALS = (signal.SIGINT, signal.SIGTERM)  # a wish to our process alone, which drains
@@ -196,13 +198,22 @@ class Workers:
 
 def _begin(context: multiprocessing.context.ForkServerContext) -> Worker:
     """A new process; it says when it is ready."""
-    here, there = context.Pipe()
     level = logging.getLogger().getEffectiveLevel()
-    process = context.Process(target=_work, args=(there, level))
-    with _sheltered():
-        process.start()
-    there.close()
-    return Worker(process, here, time.monotonic())
+    until_s = time.monotonic() + BEGIN_S
+    while True:
+        here, there = context.Pipe()
+        process = context.Process(target=_work, args=(there, level))
+        try:
+            with _sheltered():
+                process.start()
+            return Worker(process, here, time.monotonic())
+        except (EOFError, ConnectionError):  # the fork server was killed; another one will begin
+            here.close()
+            if time.monotonic() > until_s:
+                raise
+            time.sleep(PAUSE_S)
+        finally:
+            there.close()
 
 
 @contextlib.contextmanager

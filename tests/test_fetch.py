@@ -34,6 +34,7 @@ from tone_site import (  # noqa: F401 - fixtures
     works,
 )
 
+import dataset.fetch
 import dataset.tasks
 from crawler.errors import UserError
 from crawler.items import Note, Recording, Work, write_works
@@ -43,6 +44,7 @@ from dataset.clips import CutConfig
 from dataset.closeup import look_closely
 from dataset.fetch import FetchConfig, fetch, fingerprint
 from dataset.pairing import PairConfig, pair
+from dataset.sources import copy_source
 from demo.site import Replica
 
 
@@ -244,7 +246,66 @@ def test_a_full_disk_is_a_transient_failure(data: Path, monkeypatch: pytest.Monk
     with monkeypatch.context() as patch:
         patch.setattr(dataset.tasks, "cut", full)
         assert fetch(data, CONFIG, engine=Inline()).counts == {"failed: disk_full": 12}
+    with monkeypatch.context() as patch:
+        patch.setattr(dataset.fetch, "atomic_path", full)
+        assert fetch(data, CONFIG, engine=Inline()).counts == {"failed: disk_full": 12}
+    assert not leftovers(data)
     assert fetch(data, CONFIG).counts == {"ok": 12}
+
+
+def test_what_a_full_disk_keeps_libsndfile_from_writing_is_no_fault_of_the_source(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = dataset.tasks.cut
+
+    def refused(*arguments: Any) -> Any:
+        raise sf.LibsndfileError(2)
+
+    def short(source: Path, spans: Any, targets: Any, config: CutConfig) -> Any:
+        found = real(source, spans, targets, config)
+        for target in targets:
+            body = target.read_bytes()
+            target.write_bytes(body[:18] + bytes(8) + body[26:2000])  # of no known length
+        return found
+
+    for broken in (refused, short):
+        with monkeypatch.context() as patch:
+            patch.setattr(dataset.tasks, "cut", broken)
+            assert fetch(data, CONFIG, engine=Inline()).counts == {"failed: disk_full": 12}
+        assert not leftovers(data)
+    assert fetch(data, CONFIG).counts == {"ok": 12}
+
+
+@pytest.mark.parametrize("broken", ["refused", "short"])
+def test_a_join_that_does_not_fit_on_the_disk_is_tried_again(
+    tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    files = [corpus / f"{video}.ogg" for video in PIECES]
+    parts = [
+        {**dataset.tasks.verified(source, "", CONFIG).result, "file": str(source.path)}
+        for source in (copy_source(f"file:{file}", tmp_path / file.stem, CONFIG) for file in files)
+    ]
+
+    def join(sources: Any, target: Path, rate: int, channels: int) -> None:
+        if broken == "refused":
+            raise sf.LibsndfileError(2)
+        sf.write(target, np.zeros(rate), rate)
+
+    (tmp_path / "sources").mkdir()
+    with monkeypatch.context() as patch:
+        patch.setattr(dataset.tasks, "join", join)
+        (failed,) = dataset.tasks.join_parts(tmp_path, "a b", "a b", parts, CONFIG)
+    assert isinstance(failed, dataset.tasks.Failed) and failed.error_class == "disk_full"
+    assert not leftovers(tmp_path)
+    (whole,) = dataset.tasks.join_parts(tmp_path, "a b", "a b", parts, CONFIG)
+    assert isinstance(whole, dataset.tasks.Finished)
+
+
+def test_what_a_killed_run_left_of_the_index_is_swept(data: Path) -> None:
+    orphan = data / ".tmp-1234.parquet"
+    orphan.write_bytes(b"half an index")
+    assert fetch(data, CONFIG).counts == {"ok": 12}
+    assert not orphan.exists()
 
 
 def test_a_signal_finishes_what_is_in_hand_and_the_next_run_the_rest(

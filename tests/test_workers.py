@@ -4,9 +4,11 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +57,22 @@ def soon(condition: Callable[[], bool], seconds: float = FAST_S) -> bool:
     while not condition() and time.monotonic() < until:
         time.sleep(0.01)
     return condition()
+
+
+def test_a_fork_server_that_is_killed_while_it_begins_a_process_is_replaced(
+    workers: Workers,
+) -> None:
+    assert answer(workers, partial(tasks.double, 1)) == 2
+    workers.give("slow", partial(tasks.sleep, 60), 100)  # the one process that there is
+    server = forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]
+    os.kill(server, signal.SIGSTOP)
+    killer = threading.Timer(0.3, os.kill, (server, signal.SIGKILL))
+    killer.start()
+    workers.give("it", partial(tasks.double, 2), FAST_S)
+    killer.join()
+    found = ends(workers, 2)
+    assert found["it"] == 4
+    assert isinstance(found["slow"], Ended), "its end can no longer be known: it is ended"
 
 
 def two(note: Path) -> list[int]:
@@ -243,6 +261,7 @@ def test_a_task_that_closes_its_pipe_is_ended(
 BUSY = """
 import sys, time
 from functools import partial
+from multiprocessing import forkserver
 from pathlib import Path
 from dataset.workers import Workers
 import worker_tasks as tasks
