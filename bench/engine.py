@@ -14,11 +14,13 @@ from typing import Any
 
 from crawler.ledger import Ledger
 from dataset.bounds import clip_item
-from dataset.fetch import FetchConfig, Fetching, fingerprint, quick
+from dataset.duplicates import fill_duplicates
+from dataset.fetch import FetchConfig, quick
 from dataset.index import PAIRS_NAME, read_table, write_table
 from dataset.rows import asked_in
+from dataset.schedule import Schedule
 from dataset.schema import COLUMNS, PAIRS_SCHEMA, Pair
-from dataset.tasks import Finished
+from dataset.tasks import Finished, fingerprint
 
 CLIPS_A_SOURCE = 4
 MOVEMENT_S = 300.0
@@ -116,7 +118,7 @@ def scan(folder: Path, clips: int) -> dict[str, float]:
     make_folder(data, clips, files=True)
     begun = time.perf_counter()
     with Ledger(data) as ledger, quick():
-        stage = Fetching(data, CONFIG, ledger, asked_in(read_table(data / PAIRS_NAME)))
+        stage = Schedule(data, CONFIG, ledger, asked_in(read_table(data / PAIRS_NAME)))
         stage.adopt()
         left = stage.todo()
     seconds = time.perf_counter() - begun
@@ -150,8 +152,8 @@ def rebuilt(data: Path) -> Any:
     with Ledger(data) as ledger, quick():
         table = read_table(data / PAIRS_NAME)
         pairs = asked_in(table)
-        stage = Fetching(data, CONFIG, ledger, pairs)
-        found = stage.index(table, pairs)
+        stage = Schedule(data, CONFIG, ledger, pairs)
+        found = fill_duplicates(stage.known.rebuilt(table, pairs))
         write_table(data / PAIRS_NAME, found)
     return found
 
@@ -162,7 +164,7 @@ def commits(folder: Path, number: int) -> dict[str, float]:
     data.mkdir()
     times: dict[str, list[float]] = {"ours": [], "bare": []}
     with Ledger(data) as ledger:
-        stage = Fetching(data, CONFIG, ledger, [])
+        stage = Schedule(data, CONFIG, ledger, [])
         bare = sqlite3.connect(data / "bare.sqlite", isolation_level=None)
         bare.execute("PRAGMA journal_mode=WAL")
         bare.execute("PRAGMA synchronous=NORMAL")

@@ -12,11 +12,11 @@ from crawler.files import TEMPORARY_PREFIX, sha256_file
 from crawler.ledger import Entry, Ledger, State, folder_lock
 from crawler.summary import Progress, Summary, silent
 from dataset.closeup import cut_item
-from dataset.fetch import FetchConfig, fingerprint
+from dataset.fetch import FetchConfig
 from dataset.index import PAIRS_NAME, load_pairs, read_table
 from dataset.rows import source_key, turned_down
 from dataset.schema import Pair
-from dataset.tasks import CLIPS, SOURCES
+from dataset.tasks import CLIPS, SOURCES, fingerprint
 
 SOURCE_FILE = re.compile(r"[0-9a-f]{64}(\.\w+)?")
 CLIP_FILE = re.compile(r"[0-9a-f]{2}/[0-9a-f]{16}\.(flac|wav|opus)")

@@ -7,6 +7,7 @@ stage, which holds the ledger, gives them their final ones.
 import dataclasses
 import errno
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,9 +15,11 @@ from typing import Any
 
 import soundfile as sf
 
+from crawler.errors import UserError
 from crawler.files import TEMPORARY_PREFIX, sha256_file
 from dataset.bounds import Request
-from dataset.clips import Cut, CutConfig
+from dataset.budget import BudgetConfig
+from dataset.clips import CUTTING_VERSION, Cut, CutConfig
 from dataset.cutting import cut
 from dataset.decoding import TOOLS, AudioError, join, probe
 from dataset.measures import Amount, measure
@@ -36,6 +39,56 @@ logger = logging.getLogger(__name__)
 SOURCES, CLIPS = "sources", "clips"  # folders of the data folder
 SYSTEM_ERROR = 2  # of libsndfile: a read or write failed
 OFF_S = 0.5  # by which a file that was written whole may differ from its length
+
+
+@dataclass(frozen=True, kw_only=True)
+class FetchConfig(SourceConfig):
+    """How recordings are fetched and cut."""
+
+    workers: int = 2  # sources fetched at a time
+    cut_workers: int = 2  # sources cut at a time
+    keep_sources: bool = True  # after their clips are cut
+    min_clip_s: float = 5.0  # shorter clips are filtered: too_short
+    max_clip_s: float = 2_400.0  # longer clips are filtered: too_long
+    max_fetch_s: float = 3_600.0  # a fetch that takes longer is ended: network
+    max_cut_s: float = 1_800.0  # a source whose clips take longer is ended: not_media
+    min_free_mb: float = 1_000.0  # with less free space nothing new is begun
+    recheck_after_days: float | None = None  # a permanent failure this old is tried again
+    retry: str | None = None  # "failed" or "failed:<class>": these alone, permanent ones too
+    limit: int | None = None  # sources fetched in this run
+    measures: Amount = "full"  # of clips; basic: no loudness, bandwidth, fingerprint
+    audio_rights: str | None = None  # in recordings whose page says none
+    budget: BudgetConfig = field(default_factory=BudgetConfig)
+    cut: CutConfig = field(default_factory=CutConfig)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for item in dataclasses.fields(self):
+            value = getattr(self, item.name)
+            if isinstance(value, float) and not math.isfinite(value):
+                raise UserError(f"fetch.{item.name} {value} is not a finite number")
+        for name in ("workers", "cut_workers", "max_fetch_s", "max_cut_s"):
+            if getattr(self, name) <= 0:
+                raise UserError(f"fetch.{name} {getattr(self, name)} is not above 0")
+        if not 0 <= self.min_clip_s < self.max_clip_s:
+            raise UserError(
+                f"fetch.min_clip_s {self.min_clip_s} is not in 0..max_clip_s ({self.max_clip_s})"
+            )
+        if self.limit is not None and self.limit < 0:
+            raise UserError(f"fetch.limit {self.limit} is below 0")
+        refuse_retry(self.retry)
+
+
+def refuse_retry(retry: str | None) -> None:
+    """UserError for a choice of failures that there is not."""
+    choices = ["failed", *(f"failed:{one}" for one in ErrorClass)]
+    if retry is not None and retry not in choices:
+        raise UserError(f"fetch.retry {retry!r}: give one of {', '.join(choices)}")
+
+
+def fingerprint(config: FetchConfig) -> str:
+    """Hash of what shapes a clip."""
+    return stable_id(CUTTING_VERSION, dataclasses.asdict(config.cut))
 
 
 @dataclass(frozen=True, slots=True)

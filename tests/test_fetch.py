@@ -34,7 +34,7 @@ from tone_site import (  # noqa: F401 - fixtures
     works,
 )
 
-import dataset.fetch
+import dataset.schedule
 import dataset.tasks
 from crawler.errors import UserError
 from crawler.items import Note, Recording, Work, write_works
@@ -42,9 +42,10 @@ from crawler.ledger import LEDGER_NAME, Ledger, State
 from crawler.summary import Summary
 from dataset.clips import CutConfig
 from dataset.closeup import look_closely
-from dataset.fetch import FetchConfig, fetch, fingerprint
+from dataset.fetch import FetchConfig, fetch
 from dataset.pairing import PairConfig, pair
 from dataset.sources import copy_source
+from dataset.tasks import fingerprint
 from demo.site import Replica
 
 
@@ -247,7 +248,7 @@ def test_a_full_disk_is_a_transient_failure(data: Path, monkeypatch: pytest.Monk
         patch.setattr(dataset.tasks, "cut", full)
         assert fetch(data, CONFIG, engine=Inline()).counts == {"failed: disk_full": 12}
     with monkeypatch.context() as patch:
-        patch.setattr(dataset.fetch, "atomic_path", full)
+        patch.setattr(dataset.schedule, "atomic_path", full)
         assert fetch(data, CONFIG, engine=Inline()).counts == {"failed: disk_full": 12}
     assert not leftovers(data)
     assert fetch(data, CONFIG).counts == {"ok": 12}
@@ -258,11 +259,11 @@ def test_what_a_full_disk_keeps_libsndfile_from_writing_is_no_fault_of_the_sourc
 ) -> None:
     real = dataset.tasks.cut
 
-    def refused(*arguments: Any) -> Any:
+    def refused(*arguments: Any, **named: Any) -> Any:
         raise sf.LibsndfileError(2)
 
-    def short(source: Path, spans: Any, targets: Any, config: CutConfig) -> Any:
-        found = real(source, spans, targets, config)
+    def short(source: Path, spans: Any, targets: Any, config: CutConfig, **named: Any) -> Any:
+        found = real(source, spans, targets, config, **named)
         for target in targets:
             body = target.read_bytes()
             target.write_bytes(body[:18] + bytes(8) + body[26:2000])  # of no known length

@@ -28,11 +28,10 @@ from tone_site import (
     works,
 )
 
-import dataset.fetch
 from crawler.errors import UserError
 from crawler.items import Recording, write_works
 from crawler.ledger import Ledger, State
-from dataset.budget import BudgetConfig
+from dataset.budget import Budget, BudgetConfig
 from dataset.fetch import FetchConfig, fetch, plan
 from dataset.pairing import PairConfig, pair
 from dataset.workers import Ended
@@ -152,7 +151,7 @@ def test_the_budget_is_kept_over_runs(data: Path, replica: Replica) -> None:
     fetch(data, two, stop, engine=engine)
     assert replica.served("/watch") == 1
     with Ledger(data) as ledger:
-        assert dataset.fetch.Budget(ledger, two.budget).wait_s() > 60
+        assert Budget(ledger, two.budget).wait_s() > 60
 
 
 def test_a_text_whose_recording_is_gone_turns_to_its_alternate(

@@ -1,0 +1,468 @@
+"""What is to be done for each recording, who does it, and what became of it."""
+
+import logging
+import os
+import random
+import re
+import shutil
+import stat
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from heapq import heappop, heappush
+from pathlib import Path
+from typing import Any, Protocol
+
+from crawler.files import atomic_path
+from crawler.ledger import Brief, Entry, Ledger, State
+from crawler.summary import Progress
+from dataset.bounds import Request
+from dataset.budget import Budget
+from dataset.rows import Asked, Known
+from dataset.schema import ErrorClass
+from dataset.tasks import (
+    Failed,
+    FetchConfig,
+    Finished,
+    Outcome,
+    Task,
+    caught,
+    copy_one,
+    cut_all,
+    fetch_one,
+    fingerprint,
+    join_parts,
+    whole,
+)
+from dataset.workers import Ended
+
+logger = logging.getLogger(__name__)
+
+TICK_S = 0.2  # between two looks at signals and clocks
+DAY_S = 86_400.0
+AGAIN = (ErrorClass.NETWORK, ErrorClass.SERVER_ERROR)  # asked for again within a run
+CRASHES = ("SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL")  # a decoder's own fault
+MOST_LIMITED = 5  # rate-limit answers in a row end the run's fetching
+BETWEEN = re.compile(r" (?=https?://)")  # addresses in a pair's source_url
+Ticket = tuple[str, str]  # of a job: its stage and first item
+
+
+class Engine(Protocol):
+    """Who runs the jobs: processes of this machine, or actors of a cluster."""
+
+    def idle(self) -> int:
+        """How many jobs it would begin at once."""
+
+    def give(self, ticket: Hashable, task: Callable[[], Any], limit_s: float) -> None:
+        """Begin a job; it is ended when it takes longer than its limit."""
+
+    def wait(self, timeout_s: float) -> list[tuple[Any, Any]]:
+        """(ticket, answer or Ended) of the jobs that ended, within a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Work for one worker: the items of one source in one stage."""
+
+    key: str  # of the source that asks for it
+    stage: str
+    items: Sequence[str]
+    task: Task  # an outcome an item; none: the source is to be had again
+    remote: bool = False  # asks a server
+
+    @property
+    def ticket(self) -> Ticket:
+        """Its name among the jobs under way."""
+        return self.stage, self.items[0]
+
+
+class Schedule:
+    """One run: what is known, what is still to do, and what is under way."""
+
+    def __init__(
+        self, data: Path, config: FetchConfig, ledger: Ledger, pairs: Sequence[Asked]
+    ) -> None:
+        self.data, self.config, self.ledger = data, config, ledger
+        self.mark = fingerprint(config)
+        limits_s = config.min_clip_s, config.max_clip_s
+        self.known = Known(ledger, pairs, self.mark, limits_s, config.audio_rights)
+        self.budget = Budget(ledger, config.budget)
+        self.to_fetch: deque[str] = deque()  # sources that ask a server next
+        self.to_cut: deque[str] = deque()  # sources whose next work is on this machine
+        self.later: list[tuple[float, str]] = []  # a heap: when a source is asked for again
+        self.running: dict[Ticket, tuple[Job, float]] = {}
+        self.attempts: Counter[tuple[str, str]] = Counter()  # of (stage, item) in this run
+        self.settled: set[tuple[str, str]] = set()  # (stage, item) not tried again in this run
+        self.begun: set[str] = set()  # sources asked for in this run
+        self.limited = 0  # rate-limit answers without a success since
+        self.closed = ""  # why nothing more is fetched in this run
+        self.full = False  # too little space is left: nothing more is begun
+        self.finished = 0  # sources
+        self.done = {"fetched": 0, "joined": 0, "cut": 0, "adopted": 0}
+
+    def adopt(self) -> None:
+        """Take over whole files that a crash kept from being committed."""
+        for stage, known in (("source", self.known.sources), ("cut", self.known.clips)):
+            pending = [item for item, brief in known.items() if brief.state is State.PENDING]
+            for entry in list(self.known.entries_of(stage, pending)):
+                if whole(self.data, entry.result):
+                    self.record(stage, entry.item, State.OK, result=entry.result)
+                    self.done["adopted"] += 1
+
+    # --- what is to do
+
+    def todo(self) -> list[str]:
+        """The sources that something is to be done for, in the order of the index."""
+        groups, sources = self.known.groups, self.known.sources
+        there = {key for key in groups if key in sources and sources[key].state is State.OK}
+        done = {
+            entry.item
+            for entry in self.known.entries_of("source", there)
+            if not self.missing(entry.item, entry)
+        }
+        left = [key for key in groups if key not in done]
+        return [key for key in left if key in there or self.wanted("source", key)]
+
+    def next_job(self, key: str) -> Job | None:
+        """What is to be done next for a source; None when nothing is."""
+        source = self.known.source(key)
+        if source is not None and source.state is State.OK:
+            missing = self.missing(key, source)
+            if not missing:
+                return None
+            if (self.data / source.result["file"]).is_file():
+                task = partial(
+                    cut_all,
+                    self.data,
+                    source.result,
+                    missing,
+                    self.config.cut,
+                    self.mark,
+                    self.config.measures,
+                )
+                return Job(key, "cut", list(missing), task)
+        elif not self.wanted("source", key):
+            return None
+        return None if ("source", key) in self.settled else self.obtain(key)
+
+    def obtain(self, key: str) -> Job | None:
+        """How a source is had: fetched, copied, or joined of parts that are had first."""
+        url = self.known.groups[key][0].source_url
+        if key in self.known.local:
+            return Job(key, "source", [key], partial(copy_one, self.data, key, url, self.config))
+        parts = addresses(url)
+        if len(parts) == 1:
+            return self.fetch_job(key, key, url)
+        found = []
+        for address in parts:
+            item = self.known.keys.get(address, address)
+            part = self.known.source(item)
+            if part and part.state is State.OK and (self.data / part.result["file"]).is_file():
+                found.append(part.result)
+            elif self.wanted("source", item):
+                return self.fetch_job(key, item, address)
+            else:
+                return None
+        return Job(
+            key, "source", [key], partial(join_parts, self.data, key, url, found, self.config)
+        )
+
+    def fetch_job(self, key: str, item: str, url: str) -> Job:
+        """Fetch the source `item`, which may be a part of the source `key`."""
+        task = partial(fetch_one, self.data, item, url, self.config)
+        return Job(key, "source", [item], task, remote=True)
+
+    def missing(self, key: str, source: Entry) -> dict[str, Request]:
+        """The clips of a source that are still to be cut."""
+        asked = [self.known.request(pair, source) for pair in self.known.groups[key]]
+        return {
+            one.item: one
+            for one in asked
+            if isinstance(one, Request) and self.wanted("cut", one.item)
+        }
+
+    def wanted(self, stage: str, item: str) -> bool:
+        """Whether an item is to be worked on in this run."""
+        if (stage, item) in self.settled:
+            return False
+        brief = (self.known.sources if stage == "source" else self.known.clips).get(item)
+        if brief is None or brief.state is State.PENDING:
+            return stage == "cut" or self.config.retry is None
+        if brief.state is State.OK:
+            return size_of(f"{self.data}/{brief.file}") != brief.num_bytes
+        return self.another_time(brief)
+
+    def another_time(self, failed: Brief) -> bool:
+        """Whether what failed in an earlier run is tried again."""
+        if self.config.retry is not None:
+            return self.config.retry in ("failed", f"failed:{failed.error_class}")
+        days = self.config.recheck_after_days
+        due = days is not None and time.time() - failed.updated_s >= days * DAY_S
+        allowed = self.config.allow_loopback and failed.error_class == ErrorClass.REFUSED
+        return due or allowed or self.known.may_pass(failed)
+
+    # --- who does it
+
+    def run(
+        self, todo: Sequence[str], engine: Engine, stop: threading.Event, progress: Progress
+    ) -> None:
+        """Work off sources until nothing is left to do, or until `stop` and what is in hand."""
+        self.finished = len(self.known.groups) - len(todo)
+        for key in todo:
+            self.put(key)
+        while self.running or (self.left() and not stop.is_set()):
+            if not stop.is_set():
+                self.admit(engine)
+            if not self.running:
+                stop.wait(TICK_S)
+                continue
+            for ticket, answer in engine.wait(TICK_S):
+                before = self.finished
+                self.take(ticket, answer)
+                if self.finished > before:
+                    progress(self.finished, len(self.known.groups))
+
+    def left(self) -> bool:
+        """Whether something waits that may still be begun in this run."""
+        fetches = (self.to_fetch or self.later) and not self.closed
+        return not self.full and bool(self.to_cut or fetches)
+
+    def put(self, key: str, *, first: bool = False) -> None:
+        """Queue a source by what is to be done next for it."""
+        job = self.next_job(key)
+        if job is None:
+            self.finish(key)
+            return
+        queue = self.to_fetch if job.remote else self.to_cut
+        if first:
+            queue.appendleft(key)
+        else:
+            queue.append(key)
+
+    def admit(self, engine: Engine) -> None:
+        """Give idle workers what may be begun now."""
+        while self.later and self.later[0][0] <= time.time():
+            self.put(heappop(self.later)[1], first=True)
+        self.full = self.full or self.is_full()
+        while self.to_cut and self.has_room(False) and engine.idle() and not self.full:
+            self.begin(engine, self.to_cut.popleft())
+        while self.to_fetch and self.may_fetch() and engine.idle() and not self.full:
+            self.begin(engine, self.to_fetch.popleft())
+
+    def has_room(self, remote: bool) -> bool:
+        """Whether a worker of a kind is free."""
+        most = self.config.workers if remote else self.config.cut_workers
+        return sum(job.remote == remote for job, _ in self.running.values()) < most
+
+    def may_fetch(self) -> bool:
+        """Whether a server may be asked now."""
+        if self.config.limit is not None and len(self.begun) >= self.config.limit:
+            self.closed = self.closed or f"fetch.limit {self.config.limit}"
+        return not self.closed and self.has_room(True) and self.budget.wait_s() <= 0
+
+    def is_full(self) -> bool:
+        """Whether too little space is left to begin anything."""
+        free_mb = shutil.disk_usage(self.data).free / 1_000_000
+        if free_mb >= self.config.min_free_mb:
+            return False
+        self.closed = f"{free_mb:.0f} MB are free, fetch.min_free_mb is {self.config.min_free_mb:g}"
+        logger.warning("nothing more is begun: %s", self.closed)
+        return True
+
+    def begin(self, engine: Engine, key: str) -> None:
+        """Give a source's next job to a worker."""
+        job = self.next_job(key)
+        if job is None:
+            self.finish(key)
+            return
+        if job.ticket in self.running:  # for another source of which it is a part
+            heappush(self.later, (time.time() + TICK_S, key))
+            return
+        if job.remote:
+            self.budget.spend()
+            self.begun.add(key)
+        self.running[job.ticket] = job, time.time()
+        limit_s = self.config.max_fetch_s if job.stage == "source" else self.config.max_cut_s
+        engine.give(job.ticket, job.task, limit_s)
+
+    # --- what became of it
+
+    def take(self, ticket: Ticket, answer: list[Outcome] | Ended) -> None:
+        """Commit a worker's answer, and queue what follows."""
+        job, started_s = self.running.pop(ticket)
+        outcomes = answer
+        if isinstance(outcomes, Ended):
+            outcomes = [died(job, outcomes)] * len(job.items)
+        pauses_s = [
+            self.commit(job, item, outcome, started_s)
+            for item, outcome in zip(job.items, outcomes, strict=bool(outcomes))
+        ]
+        waits_s = [pause_s for pause_s in pauses_s if pause_s is not None]
+        if waits_s:
+            heappush(self.later, (time.time() + max(waits_s), job.key))
+        else:
+            self.put(job.key, first=True)  # a source's cuts come right after it
+
+    def commit(self, job: Job, item: str, outcome: Outcome, started_s: float) -> float | None:
+        """Keep what is finished, tell what failed; returns the seconds until another attempt.
+
+        None when there is to be none.
+        """
+        limited = isinstance(outcome, Failed) and outcome.error_class is ErrorClass.RATE_LIMITED
+        if job.remote and not limited:
+            self.budget.relax()
+            self.limited = 0
+        if isinstance(outcome, Failed):
+            return self.failed(job, item, outcome, started_s)
+        self.keep(job.stage, item, outcome, started_s)
+        return None
+
+    def keep(self, stage: str, item: str, finished: Finished, started_s: float) -> None:
+        """Give a finished file its final name and tell the ledger.
+
+        The ledger hears of a file before it is renamed and after it: a crash in between leaves
+        a whole file and what is known of it, so that `adopt` can take it over.
+        """
+        self.settled.add((stage, item))
+        result = {**finished.result, **self.rights(stage)}
+        self.record(stage, item, State.PENDING, result=result, started_s=started_s)
+        try:
+            with atomic_path(self.data / result["file"]) as place:
+                finished.temporary.replace(place)
+        except OSError as error:
+            finished.temporary.unlink(missing_ok=True)
+            self.fail(stage, item, caught(error), started_s)
+            return
+        self.record(stage, item, State.OK, result=result, tools=finished.tools, started_s=started_s)
+        joined = stage == "source" and len(addresses(item)) > 1
+        self.done["joined" if joined else "fetched" if stage == "source" else "cut"] += 1
+
+    def rights(self, stage: str) -> dict[str, Any]:
+        """What the settings say of a source when it is fetched."""
+        return {"audio_rights": self.config.audio_rights} if stage == "source" else {}
+
+    def failed(self, job: Job, item: str, failure: Failed, started_s: float) -> float | None:
+        """Tell the ledger of a failure; returns the seconds until another attempt, or None."""
+        if failure.error_class is ErrorClass.RATE_LIMITED:  # no attempt of this source
+            wait_s = self.budget.trip(failure.retry_after_s)
+            self.limited += 1
+            if wait_s <= self.config.max_wait_s and self.limited < MOST_LIMITED:
+                return wait_s
+            self.closed = f"rate limit: asked to wait {wait_s:.0f} s"
+            logger.warning("nothing more is fetched: %s (%s)", self.closed, failure.message)
+            self.fail(job.stage, item, failure, started_s)
+            return None
+        self.attempts[job.stage, item] += 1
+        pause_s = self.pause_s(job, self.attempts[job.stage, item], failure)
+        if pause_s is None:
+            self.fail(job.stage, item, verdict(failure), started_s)
+        else:
+            self.record(job.stage, item, State.FAILED, failure=failure, started_s=started_s)
+        return pause_s
+
+    def pause_s(self, job: Job, made: int, failure: Failed) -> float | None:
+        """Seconds until another attempt after so many; None when there is to be none."""
+        if isinstance(failure, Died):
+            return 0.0 if made < max(self.config.attempts, 2) else None
+        if failure.error_class not in AGAIN or made >= self.config.attempts or not job.remote:
+            return None
+        asked_s = failure.retry_after_s or 0.0
+        backoff_s = self.config.backoff_s * 2 ** (made - 1) * random.uniform(1, 1.5)
+        return max(asked_s, backoff_s) if asked_s <= self.config.max_wait_s else None
+
+    def fail(self, stage: str, item: str, failure: Failed, started_s: float) -> None:
+        """An item fails for this run; texts of a source that is gone for good turn to others."""
+        self.settled.add((stage, item))
+        self.record(stage, item, State.FAILED, failure=failure, started_s=started_s)
+        if stage == "source" and item in self.known.groups and self.known.gone(item):
+            for key in self.known.replace(item):
+                self.put(key)
+
+    def record(
+        self,
+        stage: str,
+        item: str,
+        state: State,
+        *,
+        failure: Failed | None = None,
+        result: Mapping[str, Any] | None = None,
+        started_s: float | None = None,
+        tools: Mapping[str, str] | None = None,
+    ) -> None:
+        """Tell the ledger, and keep what it now knows."""
+        error_class, message = (failure.error_class, failure.message) if failure else (None, None)
+        result = failure.result if failure else result
+        self.ledger.record(
+            stage, item, state, error_class=error_class, message=message, result=result,
+            started_s=started_s, tools=tools,
+        )  # fmt: skip
+        entry = self.ledger.entry(stage, item)
+        assert entry is not None, f"the ledger forgot {stage} {item}"
+        self.known.learn(entry)
+
+    def finish(self, key: str) -> None:
+        """Nothing is left to do for a source: delete it unless sources are kept."""
+        self.finished += 1
+        self.fail_with_part(key)
+        if self.config.keep_sources:
+            return
+        for item in (key, *(self.known.keys.get(one, one) for one in addresses(key))):
+            brief = self.known.sources.get(item)
+            if brief and brief.file and brief.state is State.OK and not self.is_needed(item):
+                (self.data / brief.file).unlink(missing_ok=True)
+
+    def fail_with_part(self, key: str) -> None:
+        """A source of several files fails as the first of them did."""
+        parts = addresses(self.known.groups[key][0].source_url)
+        whole = self.known.sources.get(key)
+        if len(parts) == 1 or (whole and whole.state is not State.PENDING):
+            return
+        items = [self.known.keys.get(address, address) for address in parts]
+        for part in self.known.entries_of("source", items):
+            if part.state is State.FAILED:
+                error_class = ErrorClass(part.error_class or "")
+                self.fail("source", key, Failed(error_class, part.message or ""), time.time())
+                return
+
+    def is_needed(self, item: str) -> bool:
+        """Whether a source, or one of which it is a part, waits for something."""
+        waiting = {*self.to_fetch, *self.to_cut, *(key for _, key in self.later)}
+        waiting |= {job.key for job, _ in self.running.values()}
+        parts = {self.known.keys.get(one, one) for key in waiting for one in addresses(key)}
+        return item in waiting | parts
+
+
+def size_of(file: str) -> int | None:
+    """The bytes of a file; None when there is none."""
+    try:
+        found = os.stat(file)  # noqa: PTH116 - a hundred thousand times, and a Path takes its time
+    except OSError:
+        return None
+    return found.st_size if stat.S_ISREG(found.st_mode) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Died(Failed):
+    """The failure of a job whose worker ended by itself or was killed."""
+
+
+def died(job: Job, ended: Ended) -> Failed:
+    """The failure that the end of a worker stands for, as long as another attempt may pass."""
+    if ended.overtime:
+        limited = ErrorClass.NETWORK if job.remote else ErrorClass.NOT_MEDIA
+        return Failed(limited, f"it {ended.why}")
+    return Died(ErrorClass.EXTRACTOR, f"its process ended: {ended.why}")
+
+
+def verdict(failure: Failed) -> Failed:
+    """The last failure of an item: a decoder that crashes by itself does so because of the file."""
+    crashed = isinstance(failure, Died) and any(name in failure.message for name in CRASHES)
+    return Failed(ErrorClass.NOT_MEDIA, failure.message) if crashed else failure
+
+
+def addresses(url: str) -> list[str]:
+    """The addresses of the files of one source, in the order of the music."""
+    return BETWEEN.split(url)
