@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from bench.synthetic import Synthetic, seeds
 from crawler.errors import UserError
@@ -107,28 +108,37 @@ def kill_crawls(folder: Path, *, kills: int, seed: int, articles: int = 5) -> Su
             process.communicate()
         end_crawl(start_crawl(replica.address, listed, folder / "killed"))
         asked = [request.path for request in replica.requests[before:]]
-        orphans = left_over(replica.address)
+        orphans = len(left_over(f"={replica.address}/watch"))
         return _compare(folder, paths, asked, wanted=kills, kills=met, orphans=orphans)
 
 
-def wait_for_moment(chance: random.Random, replica: Replica, crawl: subprocess.Popen[str]) -> None:
-    """Until a random number of further pages and a little more, or a random time if it is less."""
+def wait_for_moment(
+    chance: random.Random,
+    replica: Replica,
+    process: subprocess.Popen[Any],
+    *,
+    most: int = A_RUN,
+    afterwards_s: float = AFTERWARDS_S,
+    startup_s: float = STARTUP_S,
+) -> None:
+    """Until up to `most` further requests and a little more, or a random time if it is less."""
     early = chance.random() < 0.2
-    end = time.monotonic() + (chance.uniform(0, STARTUP_S) if early else math.inf)
-    wanted = len(replica.requests) + (A_RUN if early else chance.randint(1, A_RUN))
-    while len(replica.requests) < wanted and time.monotonic() < end and crawl.poll() is None:
+    end = time.monotonic() + (chance.uniform(0, startup_s) if early else math.inf)
+    wanted = len(replica.requests) + (most if early else chance.randint(1, most))
+    while len(replica.requests) < wanted and time.monotonic() < end and process.poll() is None:
         time.sleep(0.002)
     if early:
         return
-    time.sleep(chance.uniform(0, AFTERWARDS_S))
+    time.sleep(chance.uniform(0, afterwards_s))
 
 
-def left_over(site: str) -> int:
-    """How many processes still run that a crawl of this site has begun, by their environment."""
-    found = 0
+def left_over(mark: str) -> list[int]:
+    """The processes with a mark in their environment, which they have from who began them."""
+    found = []
     for path in Path("/proc").glob("[0-9]*/environ"):
         with suppress(OSError):  # it ended meanwhile, or is another user's
-            found += f"={site}/watch".encode() in path.read_bytes()
+            if mark.encode() in path.read_bytes():
+                found.append(int(path.parent.name))
     return found
 
 

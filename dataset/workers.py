@@ -280,8 +280,8 @@ def _work(pipe: Connection, level: int) -> None:
     sys.stdout = sys.stderr
     logging.basicConfig(level=level, format=LOG_FORMAT, force=True)
     here = os.getcwd()  # noqa: PTH109 - as it is given to chdir
-    pipe.send_bytes(b"ready")
     with contextlib.suppress(EOFError, ConnectionResetError, BrokenPipeError):
+        pipe.send_bytes(b"ready")
         while True:
             message = pipe.recv_bytes()
             os.chdir(here)
