@@ -22,6 +22,9 @@ from dataset.schedule import Schedule
 from dataset.schema import COLUMNS, PAIRS_SCHEMA, Pair
 from dataset.tasks import Finished, fingerprint
 
+LEAST: dict[str, float] = {}
+MOST = {"commit_ratio": 2.0, "scan_s": 2.0, "rebuild_s": 30.0, "rebuild_gb": 2.0}
+COMMITS, SCANNED, ROWS = 200, 100_000, 1_000_000
 CLIPS_A_SOURCE = 4
 MOVEMENT_S = 300.0
 CONFIG = FetchConfig(min_free_mb=0)
@@ -203,3 +206,8 @@ def bare_commit(
     os.fsync(folder)
     os.close(folder)
     bare.execute("INSERT INTO items VALUES (?, ?)", (file.name, json.dumps(result)))
+
+
+def figures(folder: Path, minutes: int) -> dict[str, Any]:
+    """Every figure; `minutes` is of other parts. The files lie where the temporary ones do."""
+    return commits(folder, COMMITS) | scan(folder, SCANNED) | rebuild(folder, ROWS)

@@ -4,10 +4,11 @@ Each decodes from the beginning. After a seek AAC's noise is another and WebM's 
 the millisecond alone: a clip would depend on what is cut with it.
 """
 
-import importlib
+import importlib.metadata
 import subprocess
 import tempfile
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from av.audio.frame import AudioFrame
 from dataset.clips import CutConfig
 from dataset.decoding import (
     BLOCK,
+    TOOLS,
     AudioError,
     Samples,
     address,
@@ -31,6 +33,18 @@ from dataset.schema import ErrorClass
 
 Blocks = Generator[tuple[int, Samples]]  # (index in the player's count, samples) without gaps
 FFMPEG = ("ffmpeg", "-nostdin", "-v", "error", "-threads", "1", "-filter_threads", "1")
+
+
+@cache
+def tools(backend: str) -> Mapping[str, str]:
+    """The versions of what a backend works with."""
+    found = dict(TOOLS)
+    if backend != "pyav":
+        done = subprocess.run(["ffmpeg", "-version"], capture_output=True, text=True, check=False)
+        found["ffmpeg"] = (done.stdout.split() or ["?", "?", "unknown"])[2]
+    if backend == "pydub":
+        found["pydub"] = importlib.metadata.version("pydub")
+    return found
 
 
 def decode(source: Path, config: CutConfig, meters: Sequence[Meter]) -> Blocks:
@@ -62,12 +76,14 @@ def by_ffmpeg(source: Path, config: CutConfig) -> Blocks:
         assert child.stdout, "no pipe"
         try:
             while body := child.stdout.read(BLOCK * channels * 2):
-                samples = np.frombuffer(body, dtype="<i2").reshape(-1, channels)
+                whole = len(body) - len(body) % (channels * 2)  # a killed one may end midway
+                samples = np.frombuffer(body[:whole], dtype="<i2").reshape(-1, channels)
                 yield at, samples
                 at += len(samples)
-        finally:
-            child.terminate()  # the spans may end before the source; of no effect on an ended one
-        if child.wait() > 0:
+        except GeneratorExit:  # the spans end before the source
+            child.kill()
+            raise
+        if child.wait() != 0:
             errors.seek(0)
             said = errors.read().decode(errors="replace").strip().splitlines() or ["no reason"]
             raise AudioError(ErrorClass.NOT_MEDIA, f"{source.name}: ffmpeg: {said[-1]}")

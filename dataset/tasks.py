@@ -17,6 +17,7 @@ import soundfile as sf
 
 from crawler.errors import UserError
 from crawler.files import TEMPORARY_PREFIX, sha256_file
+from dataset.backends import tools
 from dataset.bounds import Request
 from dataset.budget import BudgetConfig
 from dataset.clips import CUTTING_VERSION, Cut, CutConfig
@@ -304,7 +305,7 @@ def finish(
         **dataclasses.asdict(one),
         **dataclasses.asdict(measure(target, measures)),
     }
-    return Finished(target, result, TOOLS)
+    return Finished(target, result, tools(config.backend))
 
 
 Task = Callable[[], list[Outcome]]

@@ -1,6 +1,7 @@
 """The backends against each other, and the command against what it may do."""
 
 import os
+import re
 import sys
 import time
 from pathlib import Path
@@ -12,6 +13,7 @@ import soundfile as sf
 from made_audio import CODECS, FRAME_S, LENGTH_S, make_media, onsets_s, put_ffmpeg_on_path
 from numpy.typing import NDArray
 
+from dataset.backends import tools
 from dataset.clips import Cut, CutConfig, Span
 from dataset.cutting import cut
 from dataset.decoding import AudioError
@@ -105,9 +107,15 @@ def fake_ffmpeg(folder: Path, monkeypatch: pytest.MonkeyPatch, body: str) -> Non
 def test_what_the_command_says_last_is_told(
     media: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fake_ffmpeg(tmp_path, monkeypatch, "sys.exit('out of luck')")
-    with pytest.raises(AudioError, match=r"^a\.m4a: ffmpeg: out of luck$"):
-        cut(media / "a.m4a", [Span(0, 1)], [tmp_path / "a.flac"], CutConfig(backend="ffmpeg"))
+    after_some = "os.write(1, bytes(3001)); "
+    for body, said in (
+        ("sys.exit('out of luck')", "out of luck"),
+        (after_some + "sys.exit('out of luck')", "out of luck"),
+        (after_some + "os.kill(os.getpid(), 9)", "no reason"),
+    ):
+        fake_ffmpeg(tmp_path, monkeypatch, body)
+        with pytest.raises(AudioError, match=rf"^a\.m4a: ffmpeg: {said}$"):
+            cut(media / "a.m4a", [Span(0, 1)], [tmp_path / "a.flac"], CutConfig(backend="ffmpeg"))
 
 
 def test_the_command_runs_in_our_process_group_and_ends_with_the_last_span(
@@ -129,3 +137,12 @@ def test_the_command_runs_in_our_process_group_and_ends_with_the_last_span(
     assert group == os.getpgrp()
     with pytest.raises(ProcessLookupError):
         os.kill(number, 0)
+
+
+def test_the_versions_of_what_cuts_are_known(other: Backend) -> None:
+    tools.cache_clear()
+    found = tools(other)
+    assert {"av", "soundfile", "ffmpeg"} <= found.keys()
+    assert ("pydub" in found) == (other == "pydub")
+    assert all(re.search(r"\d", version) for version in found.values())
+    assert tools("pyav").keys() == {"av", "soundfile"}
