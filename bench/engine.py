@@ -41,7 +41,7 @@ def result_of(place: int, file: str, num_bytes: int) -> dict[str, Any]:
         "loudness_lufs": -23.5, "true_peak_dbtp": -3.25, "num_samples": 4_800_000,
         "sha256": digest, "pcm_md5": digest[:32], "silence_head_s": 0.34, "silence_tail_s": 1.12,
         "silence_ratio": 0.03125, "clipping_ratio": 0.0, "dc_offset": 0.00012,
-        "bandwidth_hz": 4123.5, "fingerprint": digest[:40],
+        "bandwidth_hz": 4123.5, "fingerprint": None,
     }  # fmt: skip
 
 
