@@ -44,8 +44,7 @@ STARTUP_S = 3.0
 ORPHAN_S = 15.0  # after which nothing of a killed run is there: the fork server unloads first
 END_S = 120.0  # for a run that is asked to end, or that ends by itself
 LEAST_MET = 0.8  # of the kills
-FULL_MB = (0.3, 20.0)  # the size of a disk that is too small, somewhere between these
-ENOUGH_MB = 500
+FULL_MB, ENOUGH_MB = (0.3, 20.0), 500  # a disk that is too small is somewhere between the first
 SETTINGS = """[fetch]
 allow_loopback = true
 min_clip_s = 0.5
@@ -324,8 +323,7 @@ def fill_disk(bench: Bench, number: int) -> None:
             bench.tally.note(kind, [*orphans(bench), *broken_files(data)])
             if run.process.returncode == 75:  # else the ledger was full: as after a kill
                 bench.tally.note(kind, leftovers(data))
-            resize = f"remount,size={ENOUGH_MB}m"
-            subprocess.run(["mount", "-o", resize, str(disk)], check=True)
+            subprocess.run(["mount", "-o", f"remount,size={ENOUGH_MB}m", str(disk)], check=True)
             bench.tally.note(kind, left_alone(bench, data))
     except (subprocess.CalledProcessError, FileNotFoundError, PermissionError) as error:
         bench.tally.skipped.append(f"{kind}: no file system in memory here ({error})")
