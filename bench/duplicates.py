@@ -27,8 +27,8 @@ from dataset.fingerprint import (
     NUM_BANDS,
     VERSION,
     WORD_S,
+    Bands,
     Words,
-    band_powers,
     compare,
     fingerprint,
     read_words,
@@ -140,7 +140,9 @@ def heard(samples: Samples) -> Words:
 
 def in_tempo(samples: Samples, tempo: float) -> Words:
     """The words of a clip as they were if it had been played in 1 / tempo of its tempo."""
-    powers = band_powers(samples, RATE_HZ)
+    bands = Bands(RATE_HZ)
+    bands.push(samples)
+    powers = bands.powers()
     times = np.arange(0, len(powers) - 1, 1 / tempo)
     before, share = times.astype(int), (times % 1)[:, np.newaxis]
     return words_of((1 - share) * powers[before] + share * powers[before + 1])

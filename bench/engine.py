@@ -17,7 +17,6 @@ from dataset.bounds import clip_item
 from dataset.duplicates import fill_duplicates
 from dataset.fetch import FetchConfig, quick
 from dataset.index import PAIRS_NAME, read_table, write_table
-from dataset.rows import asked_in
 from dataset.schedule import Schedule
 from dataset.schema import COLUMNS, PAIRS_SCHEMA, Pair
 from dataset.tasks import Finished, fingerprint
@@ -121,7 +120,7 @@ def scan(folder: Path, clips: int) -> dict[str, float]:
     make_folder(data, clips, files=True)
     begun = time.perf_counter()
     with Ledger(data) as ledger, quick():
-        stage = Schedule(data, CONFIG, ledger, asked_in(read_table(data / PAIRS_NAME)))
+        stage = Schedule(data, CONFIG, ledger, read_table(data / PAIRS_NAME))
         stage.adopt()
         left = stage.todo()
     seconds = time.perf_counter() - begun
@@ -154,9 +153,8 @@ def rebuilt(data: Path) -> Any:
     """The index of a folder, rebuilt as `fetch` does."""
     with Ledger(data) as ledger, quick():
         table = read_table(data / PAIRS_NAME)
-        pairs = asked_in(table)
-        stage = Schedule(data, CONFIG, ledger, pairs)
-        found = fill_duplicates(stage.known.rebuilt(table, pairs))
+        stage = Schedule(data, CONFIG, ledger, table)
+        found = fill_duplicates(stage.known.rebuilt(table))
         write_table(data / PAIRS_NAME, found)
     return found
 
@@ -167,7 +165,7 @@ def commits(folder: Path, number: int) -> dict[str, float]:
     data.mkdir()
     times: dict[str, list[float]] = {"ours": [], "bare": []}
     with Ledger(data) as ledger:
-        stage = Schedule(data, CONFIG, ledger, [])
+        stage = Schedule(data, CONFIG, ledger, PAIRS_SCHEMA.empty_table())
         bare = sqlite3.connect(data / "bare.sqlite", isolation_level=None)
         bare.execute("PRAGMA journal_mode=WAL")
         bare.execute("PRAGMA synchronous=NORMAL")

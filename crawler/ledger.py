@@ -13,7 +13,7 @@ from enum import StrEnum
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self, TypeVar
+from typing import IO, Any, NamedTuple, Self, TypeVar
 
 from crawler.errors import LockedError, SchemaVersionError, UserError
 
@@ -48,6 +48,8 @@ CREATE TABLE IF NOT EXISTS notes (
     value TEXT NOT NULL           -- JSON object: what a stage remembers from run to run
 ) WITHOUT ROWID;
 """
+LOOKED_UP = 20_000  # items at a time: SQLite takes 32,766 values
+CACHE_KIB = 65_536
 COLUMNS = "stage, item, state, error_class, message, result, attempts, updated_s"  # of an Entry
 
 
@@ -77,8 +79,7 @@ class Entry:
     updated_s: float = 0.0  # seconds since 1970
 
 
-@dataclass(frozen=True, slots=True)
-class Brief:
+class Brief(NamedTuple):
     """What is needed to tell whether an item is done: a part of its entry."""
 
     state: State
@@ -86,15 +87,6 @@ class Brief:
     updated_s: float  # seconds since 1970
     file: str | None  # of its result, within the data folder
     num_bytes: int | None  # of that file
-
-    @classmethod
-    def of(cls, entry: Entry) -> Self:
-        """The part of an entry."""
-        result = entry.result
-        return cls(
-            entry.state, entry.error_class, entry.updated_s, result.get("file"),
-            result.get("num_bytes"),
-        )  # fmt: skip
 
 
 T = TypeVar("T")
@@ -179,6 +171,7 @@ class Ledger:
         try:
             db.execute(f"PRAGMA query_only={int(read_only)}")
             db.execute("PRAGMA busy_timeout=10000")
+            db.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
             version = db.execute("PRAGMA user_version").fetchone()[0]
             if version not in (0, LEDGER_VERSION):
                 raise SchemaVersionError(
@@ -305,38 +298,57 @@ class Ledger:
 
     def some(self, stage: str, items: Iterable[str]) -> Iterator[Entry]:
         """The entries of some items of a stage, in no order; unknown ones are left out."""
-        for chunk in in_chunks(items, 500):
-            marks = ", ".join("?" * len(chunk))
-            with self._access() as db:
-                rows = db.execute(
-                    f"SELECT {COLUMNS} FROM items WHERE stage = ? AND item IN ({marks})",
-                    (stage, *chunk),
-                ).fetchall()
-            yield from map(self._entry, rows)
+        with self._telling(stage):
+            yield from map(self._entry, self._columns(COLUMNS, stage, items))
 
-    def results(self, stage: str, items: Iterable[str]) -> Iterator[tuple[str, str]]:
-        """(item, JSON text of its result) of some items of a stage, in no order."""
-        for chunk in in_chunks(items, 500):
-            marks = ", ".join("?" * len(chunk))
-            with self._access() as db:
-                yield from db.execute(
-                    f"SELECT item, result FROM items WHERE stage = ? AND item IN ({marks})",
-                    (stage, *chunk),
-                ).fetchall()
+    def results(self, stage: str, items: Iterable[str]) -> dict[str, tuple[State, str]]:
+        """The state of some items of a stage, and their result as JSON; errors as of `briefs`."""
+        with self._telling(stage):
+            rows = self._columns("item, state, result", stage, items)
+            return {item: (STATES[state], result) for item, state, result in rows}
 
-    def briefs(self, stage: str) -> dict[str, Brief]:
-        """Every item of a stage by its key, in brief; UserError for a damaged one."""
-        query = (
-            "SELECT item, state, error_class, updated_s, json_extract(result, '$.file'), "
-            "json_extract(result, '$.num_bytes') FROM items WHERE stage = ?"
+    def briefs(self, stage: str, items: Iterable[str] | None = None) -> dict[str, Brief]:
+        """Every item of a stage (or those named) by its key; UserError for a damaged one."""
+        columns = (
+            "item, state, error_class, updated_s, json_extract(result, '$.file'), "
+            "json_extract(result, '$.num_bytes')"
         )
+        with self._telling(stage):
+            rows = self._columns(columns, stage, items)
+            return {item: Brief(STATES[state], *told) for item, state, *told in rows}
+
+    @contextmanager
+    def _telling(self, stage: str) -> Iterator[None]:
+        """Say which item of a stage is damaged when one is."""
         try:
+            yield
+        except (sqlite3.DatabaseError, KeyError):
+            list(self.walk(stage))
+            raise
+
+    def _columns(
+        self, columns: str, stage: str, items: Iterable[str] | None
+    ) -> Iterator[tuple[Any, ...]]:
+        """Some columns of every item of a stage, or of those named."""
+        query = f"SELECT {columns} FROM items WHERE stage = ?"
+        if items is None:
             with self._guard:
                 rows = self._db.execute(query, (stage,)).fetchall()
-            return {item: Brief(STATES[state], *told) for item, state, *told in rows}
-        except (sqlite3.DatabaseError, KeyError):
-            list(self.walk(stage))  # which says what is damaged
-            raise
+            yield from rows
+            return
+        for chunk in in_chunks(sorted(items), LOOKED_UP):
+            marks = ", ".join("?" * len(chunk))
+            with self._guard:
+                rows = self._db.execute(
+                    f"{query} AND item IN ({marks})", (stage, *chunk)
+                ).fetchall()
+            yield from rows
+
+    def pending(self, stage: str) -> list[str]:
+        """The items of a stage that wait."""
+        query = "SELECT item FROM items WHERE stage = ? AND state = ?"
+        with self._access() as db:
+            return [item for (item,) in db.execute(query, (stage, State.PENDING))]
 
     def walk(self, stage: str) -> Iterator[Entry]:
         """Every item of a stage in the order of its keys, a few at a time in memory."""

@@ -15,7 +15,6 @@ from dataset.duplicates import fill_duplicates
 from dataset.index import PAIRS_NAME, read_table, row_to_pair, write_table
 from dataset.missing import MISSING_NAME, write_missing
 from dataset.partial import KNOWN, PART
-from dataset.rows import asked_in
 from dataset.schedule import Engine, Schedule
 from dataset.schema import ErrorClass, Pair
 from dataset.tasks import CLIPS, SOURCES
@@ -38,14 +37,13 @@ def fetch(
         sweep(data)
         with quick():
             table = read_table(data / PAIRS_NAME)
-            pairs = asked_in(table)
-            stage = Schedule(data, config, ledger, pairs)
+            stage = Schedule(data, config, ledger, table)
             stage.adopt()
             todo = stage.todo()
         with Workers(config.workers + config.cut_workers, PRELOAD) as workers:
             stage.run(todo, engine or workers, stop, progress)
         with quick():
-            found = fill_duplicates(stage.known.rebuilt(table, pairs))
+            found = fill_duplicates(stage.known.rebuilt(table))
         changed = not found.equals(table)
         if changed:
             write_table(data / PAIRS_NAME, found)
@@ -53,7 +51,7 @@ def fetch(
     counts = states_in(found)
     return Summary(
         stage="fetch",
-        total=len(pairs),
+        total=len(table),
         counts=counts,
         artifact=data / PAIRS_NAME,
         details={
@@ -85,7 +83,7 @@ def plan(data: Path, config: FetchConfig, progress: Progress = silent) -> Summar
     """
     with Ledger(data) as ledger:
         table = read_table(data / PAIRS_NAME)
-        stage = Schedule(data, config, ledger, asked_in(table))
+        stage = Schedule(data, config, ledger, table)
         left = [job for key in stage.todo() if (job := stage.next_job(key))]
         sizes = [b.num_bytes for b in stage.known.sources.values() if b.num_bytes]
     requests = sum(job.remote for job in left)

@@ -43,38 +43,75 @@ def fingerprint(samples: NDArray[np.number], sample_rate: int) -> str | None:
     that do not change, samples that are no numbers. UserError for a rate below
     LOWEST_RATE_HZ.
     """
-    if sample_rate < LOWEST_RATE_HZ:
-        allowed = f"{LOWEST_RATE_HZ} Hz or more"
-        raise UserError(f"sample_rate {sample_rate} is too low for a fingerprint: give {allowed}")
-    with np.errstate(invalid="ignore", over="ignore"):  # words_of looks
-        words = words_of(band_powers(samples, sample_rate))
-    if np.count_nonzero(words) < MIN_WORDS:
-        return None
-    return VERSION + base64.b64encode(words.astype(">u4").tobytes()).decode()
+    bands = Bands(sample_rate)
+    bands.push(samples)
+    return bands.fingerprint()
 
 
-def band_powers(samples: NDArray[np.number], sample_rate: int) -> NDArray[np.float32]:
-    """Mean power of each frame in each band: (num_frames, NUM_BANDS)."""
-    factor = max(1, sample_rate // ENOUGH_HZ)  # of the samples so many are averaged
-    rate = sample_rate / factor
-    length = GRAIN * round(FRAME_S * rate / GRAIN)
-    count = max(0, int((len(samples) // factor - length) / (WORD_S * rate)) + 1)
-    starts = np.round(np.arange(count) * WORD_S * rate).astype(int)
-    window = np.hanning(length).astype(np.float32)
-    bins = np.round(EDGES_HZ * length / rate).astype(int)
-    scale = 2 / (length * float(np.square(window).sum()))  # Parseval: two sides, the window
-    if samples.dtype.kind in "iu":
-        scale /= 32768**2
-    powers = np.zeros((count, NUM_BANDS), dtype=np.float32)
-    for first in range(0, count, BLOCK):
-        here = starts[first : first + BLOCK]
-        stretch = samples[here[0] * factor : (here[-1] + length) * factor].astype(np.float32)
-        mono = stretch.reshape(len(stretch) // factor, -1).mean(axis=1)
-        frames = np.lib.stride_tricks.sliding_window_view(mono, length)[here - here[0]]
-        spectra = np.fft.rfft(frames * window, axis=1)[:, : bins[-1]]
-        energies = np.square(spectra.real) + np.square(spectra.imag)
-        powers[first : first + BLOCK] = np.add.reduceat(energies, bins[:-1], axis=1) * scale
-    return powers
+class Bands:
+    """The mean power of each frame in each band, of samples that come in blocks."""
+
+    def __init__(self, sample_rate: int) -> None:
+        if sample_rate < LOWEST_RATE_HZ:
+            allowed = f"{LOWEST_RATE_HZ} Hz or more"
+            raise UserError(
+                f"sample_rate {sample_rate} is too low for a fingerprint: give {allowed}"
+            )
+        self.factor = max(1, sample_rate // ENOUGH_HZ)  # of the samples so many are averaged
+        self.rate = sample_rate / self.factor
+        self.length = GRAIN * round(FRAME_S * self.rate / GRAIN)
+        self.window = np.hanning(self.length).astype(np.float32)
+        self.bins = np.round(EDGES_HZ * self.length / self.rate).astype(int)
+        # Parseval: two sides, the window
+        self.scale = 2 / (self.length * float(np.square(self.window).sum()))
+        self.left: NDArray[np.number] = np.zeros((0, 1))  # samples that are still to be averaged
+        self.mono = np.zeros(0, dtype=np.float32)  # averaged, of the next frames
+        self.begin = 0  # where `mono` begins
+        self.count = 0  # frames
+        self.blocks: list[NDArray[np.float32]] = []  # (num_frames, NUM_BANDS) each
+
+    def push(self, samples: NDArray[np.number]) -> None:
+        """Take in samples, as `fingerprint` does; all blocks are of one kind."""
+        block = samples[:, np.newaxis] if samples.ndim == 1 else samples
+        if len(self.left):
+            block = np.concatenate([self.left, block])
+        whole = len(block) // self.factor
+        self.left = block[whole * self.factor :]
+        scale = 1 / 32768 if samples.dtype.kind in "iu" else 1.0
+        with np.errstate(invalid="ignore", over="ignore"):  # `words_of` looks
+            fresh = block[: whole * self.factor].astype(np.float32)
+            fresh = fresh.reshape(whole, self.factor * block.shape[1])
+            self.mono = np.concatenate([self.mono, fresh.mean(axis=1) * np.float32(scale)])
+            self.transform()
+
+    def transform(self) -> None:
+        """The powers of all frames that are complete."""
+        end = self.begin + len(self.mono)
+        last = int((end - self.length) / (WORD_S * self.rate)) if end >= self.length else -1
+        starts = np.round(np.arange(self.count, last + 2) * WORD_S * self.rate).astype(int)
+        for first in range(0, len(starts) - 1, BLOCK):
+            here = starts[first : min(first + BLOCK, len(starts) - 1)] - self.begin
+            stretch = self.mono[here[0] : here[-1] + self.length]
+            frames = np.lib.stride_tricks.sliding_window_view(stretch, self.length)[here - here[0]]
+            spectra = np.fft.rfft(frames * self.window, axis=1)[:, : self.bins[-1]]
+            energies = np.square(spectra.real) + np.square(spectra.imag)
+            powers = np.add.reduceat(energies, self.bins[:-1], axis=1) * self.scale
+            self.blocks.append(powers.astype(np.float32))
+        done = min(int(starts[-1]) - self.begin, len(self.mono)) if len(starts) else 0
+        self.mono, self.begin = self.mono[done:], self.begin + done
+        self.count = max(self.count, last + 1)
+
+    def powers(self) -> NDArray[np.float32]:
+        """Of all frames so far: (num_frames, NUM_BANDS)."""
+        return np.concatenate([np.zeros((0, NUM_BANDS), dtype=np.float32), *self.blocks])
+
+    def fingerprint(self) -> str | None:
+        """The words as text; None when there is nothing to tell the sound by."""
+        with np.errstate(invalid="ignore", over="ignore"):
+            words = words_of(self.powers())
+        if np.count_nonzero(words) < MIN_WORDS:
+            return None
+        return VERSION + base64.b64encode(words.astype(">u4").tobytes()).decode()
 
 
 def words_of(powers: NDArray[np.float32]) -> Words:

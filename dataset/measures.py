@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from crawler.files import sha256_file
 from dataset.decoding import Chain, Samples, clip_blocks, opened_clip
-from dataset.fingerprint import fingerprint
+from dataset.fingerprint import Bands
 
 SILENCE_DBFS = -60.0  # RMS of a frame below is silent
 SILENCE_FRAME_S = 0.02
@@ -133,19 +133,18 @@ def measure(clip: Path, amount: Amount = "full") -> Measures:
     with opened_clip(clip) as file:
         rate = file.samplerate
         silence = Silence(rate)
-        mono = np.zeros(file.frames if amount == "full" else 0, dtype=np.int16)
+        bands = Bands(rate) if amount == "full" else None
         for block in clip_blocks(file, block_length(rate)):
             md5.update(block.astype("<i2", copy=False).data)
-            if amount == "full":
-                mono[num_samples : num_samples + len(block)] = block.mean(axis=1)
             num_samples += len(block)
             if amount != "none":
                 silence.count(block)
                 clipped += int(np.count_nonzero((block == 32767) | (block == -32768)))
                 total += int(block.sum(dtype=np.int64))
                 values += block.size
-            if amount == "full":
+            if bands:
                 energy += spectrum(block)
+                bands.push(block)
     known = Measures(num_samples, sha256_file(clip), md5.hexdigest())
     if amount == "none":
         return known
@@ -159,8 +158,8 @@ def measure(clip: Path, amount: Amount = "full") -> Measures:
         silence_ratio=silence.ratio(),
         clipping_ratio=clipped / max(values, 1),
         dc_offset=total / max(values, 1) / 32768,
-        bandwidth_hz=bandwidth(energy, rate) if amount == "full" else None,
-        fingerprint=fingerprint(mono, rate) if amount == "full" else None,
+        bandwidth_hz=bandwidth(energy, rate) if bands else None,
+        fingerprint=bands.fingerprint() if bands else None,
     )
 
 

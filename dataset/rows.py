@@ -2,11 +2,13 @@
 
 import io
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache
-from typing import Any, NamedTuple
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property, lru_cache
+from itertools import chain, islice, pairwise
+from typing import Any, NamedTuple, TypeVar
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyarrow import json
 
 from crawler.ledger import Brief, Entry, Ledger, State, damaged, in_chunks
@@ -38,12 +40,22 @@ RESULT_SCHEMA = pa.schema(
 
 
 Text = tuple[Any, ...]  # what tells a text from another
+TEXT = ("work_id", "note_source", "text_index", "movements")  # the columns it is made of
+
+
+class Place(NamedTuple):
+    """Where a pair says that its clip lies in its source: some columns of its row."""
+
+    movements: list[int]
+    movement_name: str | None
+    start_s: float | None
+    end_s: float | None
+    bounds_source: str
 
 
 class Asked(NamedTuple):
     """What a pair asks of the fetch stage: some columns of its row."""
 
-    pair_id: str
     work_id: str
     movements: list[int]
     recording_id: str
@@ -69,6 +81,9 @@ class Asked(NamedTuple):
         return self.work_id, self.note_source, self.text_index, *self.movements
 
 
+Row = TypeVar("Row", Place, Asked)
+
+
 def source_key(pair: Pair | Asked) -> str:
     """The name of a pair's source in the ledger."""
     return pair.youtube_id or pair.source_url
@@ -79,19 +94,26 @@ def turned_down(pair: Pair | Asked) -> bool:
     return pair.status == State.FILTERED and pair.stage == "pair"
 
 
-def asked_in(table: pa.Table) -> list[Asked]:
-    """What the pairs of an index ask, in its order."""
-    columns = [shared(table.column(name)) for name in Asked._fields]
-    return list(map(Asked._make, zip(*columns, strict=True)))
+def turned_down_in(table: Any) -> Any:
+    """`turned_down` of each row."""
+    filtered: Any = pc.equal(table["status"], pa.scalar(State.FILTERED.value))
+    return pc.and_(filtered, pc.equal(table["stage"], pa.scalar("pair")))
 
 
-def shared(column: Any) -> list[Any]:
-    """The values of an Arrow column; equal texts are one object."""
-    if not pa.types.is_string(column.type):
-        values: list[Any] = column.to_pylist()
-        return values
-    known: dict[Any, Any] = {}
-    return [known.setdefault(one, one) for one in column.to_pylist()]
+def rows_in(table: Any, kind: type[Row]) -> list[Row]:
+    """Some columns of an index in its order, as tuples of a kind that names them."""
+    columns = [
+        lists_in(column) if pa.types.is_list(column.type) else column.to_pylist()
+        for column in map(table.column, kind._fields)
+    ]
+    return list(map(kind._make, zip(*columns, strict=True)))
+
+
+def lists_in(column: Any) -> list[list[Any]]:
+    """A column of lists, none of which is null."""
+    found = column.combine_chunks()
+    values, ends = found.values.to_pylist(), found.offsets.to_pylist()
+    return [values[begin:end] for begin, end in pairwise(ends)]
 
 
 def content_key(key: str, source: Entry) -> str:
@@ -99,50 +121,88 @@ def content_key(key: str, source: Entry) -> str:
     return f"{key} {source.result['sha256']}"
 
 
-class Known:
-    """What the ledger knows of the sources and clips that pairs ask for.
+def source_keys(table: Any) -> list[str]:
+    """`source_key` of each row."""
+    ids = table["youtube_id"]
+    named = pc.fill_null(pc.not_equal(ids, pa.scalar("")), False)
+    keys = pc.if_else(named, ids, table["source_url"]).to_pylist()
+    one = dict(zip(keys, keys, strict=True))  # of equal texts, which are many
+    return [one[key] for key in keys]
 
-    A pair whose recording was not chosen (an alternate) takes part once the recordings of its
-    text that do are gone for good.
+
+def places_where(mask: Any) -> list[int]:
+    """The places where a column of booleans is true."""
+    places: list[int] = pc.indices_nonzero(pc.fill_null(mask, False)).to_pylist()
+    return places
+
+
+class Known:
+    """What the ledger knows of the sources and clips that the pairs of an index ask for.
+
+    A pair is its place in the index; a pair whose recording was not chosen (an alternate) takes
+    part once the recordings of its text that do are gone for good.
     """
 
     def __init__(
         self,
         ledger: Ledger,
-        pairs: Sequence[Asked],
+        table: pa.Table,
         mark: str,
         limits_s: tuple[float, float],
         audio_rights: str | None,
     ) -> None:
         self.ledger, self.mark, self.limits_s = ledger, mark, limits_s
         self.audio_rights = audio_rights
-        self.sources, self.clips = (self.briefs(stage) for stage in RESULTS)
-        self.groups: dict[str, list[Asked]] = defaultdict(list)
-        self.keys = {pair.source_url: source_key(pair) for pair in pairs}  # of addresses
-        self.texts: dict[Text, list[Asked]] = defaultdict(list)  # pairs that take part
-        self.alternates: dict[Text, list[Asked]] = defaultdict(list)  # and that may
-        self.replaced: set[str] = set()  # pair_ids of alternates that take part
-        for pair in pairs:
-            if pair.filter_reason == ALTERNATE and turned_down(pair):
-                self.alternates[pair.text].append(pair)
-        for pair in pairs:
-            if not turned_down(pair):
-                self.take(pair)
-        self.local = {  # files of this machine, named by a person's tables alone
-            key
-            for key, group in self.groups.items()
-            if key.startswith("file:") and all(pair.align_method == TABLE for pair in group)
-        }
+        self.table: Any = table.select(Asked._fields).combine_chunks()
+        self.keys = source_keys(self.table)  # of each pair
+        self.sources = self.briefs("source")
+        self.groups: dict[str, list[int]] = defaultdict(list)  # source -> pairs that take part
+        self.alternates: dict[Text, list[int]] = defaultdict(list)  # pairs that may
+        self.rivals: dict[Text, list[str]] = defaultdict(list)  # sources of texts that have some
+        self.replaced: set[int] = set()  # alternates that take part
+        out = turned_down_in(self.table)
+        spare = places_where(
+            pc.and_(out, pc.equal(self.table["filter_reason"], pa.scalar(ALTERNATE)))
+        )
+        for place in places_where(pc.invert(out)):
+            self.groups[self.keys[place]].append(place)
+        if spare:
+            self.know_alternates(spare)
+        self.local = {key for key in self.groups if key.startswith("file:") and self.is_local(key)}
         self.forget_changed()
         gone = [key for key in self.groups if self.gone(key)]
         while gone:
             gone = [key for key in self.replace(gone.pop()) if self.gone(key)] + gone
 
+    # --- pairs
+
+    def pairs(self, places: Sequence[int]) -> list[Asked]:
+        """What some pairs ask."""
+        return rows_in(self.table.take(pa.array(places, pa.int64())), Asked)
+
+    def url(self, key: str) -> str:
+        """The address, or addresses, of a source."""
+        url: str = self.table["source_url"][self.groups[key][0]].as_py()
+        return url
+
+    def key_of(self, address: str) -> str:
+        """The name in the ledger of the source of an address."""
+        return self.addresses.get(address, address)
+
+    @cached_property
+    def addresses(self) -> Mapping[str, str]:
+        """The names in the ledger of the sources, by their addresses."""
+        return dict(zip(self.table["source_url"].to_pylist(), self.keys, strict=True))
+
+    def is_local(self, key: str) -> bool:
+        """Whether a file of this machine is named by a person's tables alone."""
+        return all(pair.align_method == TABLE for pair in self.pairs(self.groups[key]))
+
     # --- sources and clips
 
-    def briefs(self, stage: str) -> dict[str, Brief]:
+    def briefs(self, stage: str, items: Iterable[str] | None = None) -> dict[str, Brief]:
         """What the ledger knows in brief; UserError for a class of failure that there is not."""
-        found = self.ledger.briefs(stage)
+        found = self.ledger.briefs(stage, items)
         for item, brief in found.items():
             if brief.state is State.FAILED and brief.error_class not in CLASSES:
                 why = f"unknown error class {brief.error_class!r}"
@@ -159,11 +219,6 @@ class Known:
             check(entry, self.ledger)
             yield entry
 
-    def learn(self, entry: Entry) -> None:
-        """Keep what was told to the ledger."""
-        known = self.sources if entry.stage == "source" else self.clips
-        known[entry.item] = Brief.of(entry)
-
     def forget_changed(self) -> None:
         """Drop what is known of files of this machine that have changed since."""
         for entry in self.ledger.some("source", self.local & self.sources.keys()):
@@ -171,16 +226,43 @@ class Known:
             if stamp is not None and stamp != entry.result.get("stamp"):
                 del self.sources[entry.item]
 
-    def request(self, pair: Asked, source: Entry) -> Request | Refusal:
-        """The clip that a pair asks for, or why it cannot have one."""
-        key = (
-            content_key(source_key(pair), source)
-            if source_key(pair) in self.local
-            else source_key(pair)
-        )
+    def asked_of(self, keys: Iterable[str]) -> dict[str, dict[str, Request]]:
+        """The clips that are asked of finished sources: key -> item -> request."""
+        sources = list(self.entries_of("source", keys))
+        places = [self.groups[source.item] for source in sources]
+        columns = self.table.select(Place._fields)
+        chosen = columns.take(pa.array(chain.from_iterable(places), pa.int64()))
+        pairs = iter(rows_in(chosen, Place))
+        return {
+            source.item: {
+                request.item: request
+                for pair in islice(pairs, len(group))
+                if isinstance(request := self.request(pair, source), Request)
+            }
+            for source, group in zip(sources, places, strict=True)
+        }
+
+    def request(self, pair: Place | Asked, source: Entry) -> Request | Refusal:
+        """The clip that a pair asks of a source, or why it cannot have one."""
+        local = source.item in self.local
+        key = content_key(source.item, source) if local else source.item
         return request_clip(pair, key, source.result, self.limits_s, self.mark)
 
     # --- alternates
+
+    def know_alternates(self, spare: Sequence[int]) -> None:
+        """Take note of the pairs that may take part, and of those that they may replace."""
+        columns = (self.table[name].to_pylist() for name in TEXT)
+        texts = [
+            (work, note, index, *movements)
+            for work, note, index, movements in zip(*columns, strict=True)
+        ]
+        for place in spare:
+            self.alternates[texts[place]].append(place)
+        for key, places in self.groups.items():
+            for place in places:
+                if texts[place] in self.alternates:
+                    self.rivals[texts[place]].append(key)
 
     def gone(self, key: str) -> bool:
         """Whether a source cannot be had, now or later."""
@@ -194,62 +276,60 @@ class Known:
     def replace(self, key: str) -> list[str]:
         """Let an alternate of each text of a gone source take part; returns their sources."""
         begun: dict[str, None] = {}
-        for text in {pair.text: None for pair in self.groups[key]}:
+        for text in {pair.text: None for pair in self.pairs(self.groups[key])}:
             waiting = self.alternates.get(text)
-            if waiting and all(self.gone(source_key(pair)) for pair in self.texts[text]):
+            if waiting and all(map(self.gone, self.rivals[text])):
                 # Texts of one work turn to the same recording.
-                other = min(waiting, key=lambda one: one.recording_id)
-                waiting.remove(other)
-                self.replaced.add(other.pair_id)
-                self.take(other)
-                begun[source_key(other)] = None
+                recordings = [pair.recording_id for pair in self.pairs(waiting)]
+                other = waiting.pop(recordings.index(min(recordings)))
+                self.replaced.add(other)
+                self.groups[self.keys[other]].append(other)
+                self.rivals[text].append(self.keys[other])
+                begun[self.keys[other]] = None
         return list(begun)
-
-    def take(self, pair: Asked) -> None:
-        """Let a pair take part."""
-        self.groups[source_key(pair)].append(pair)
-        if self.alternates:
-            self.texts[pair.text].append(pair)
 
     # --- rows
 
-    def rebuilt(self, table: pa.Table, pairs: Sequence[Asked]) -> pa.Table:
-        """The index with every row's state as the ledger has it now; `pairs` are its rows."""
-        chunks = [self.states(chunk) for chunk in in_chunks(pairs, CHUNK)]
-        names = list(chunks[0]) if chunks else []
-        for name in names:
+    def rebuilt(self, table: pa.Table) -> pa.Table:
+        """The index with every row's state as the ledger has it now."""
+        chunks = [self.states(places) for places in in_chunks(range(len(table)), CHUNK)]
+        for name in chunks[0] if chunks else ():
             field = PAIRS_SCHEMA.field(name)
             column = pa.chunked_array([chunk[name] for chunk in chunks], type=field.type)
             table = table.set_column(table.schema.get_field_index(name), field, column)
         return table
 
-    def states(self, pairs: Sequence[Asked]) -> dict[str, Any]:
-        """The state columns of some rows."""
-        keys = {source_key(pair) for pair in pairs} & self.sources.keys()
-        sources = {entry.item: entry for entry in self.entries_of("source", keys)}
-        answers = [self.answer(pair, sources.get(source_key(pair))) for pair in pairs]
+    def states(self, places: Sequence[int]) -> dict[str, Any]:
+        """The state columns of some rows that follow each other."""
+        pairs = rows_in(self.table.slice(places[0], len(places)), Asked)
+        keys = [self.keys[place] for place in places]
+        known = self.entries_of("source", set(keys) & self.sources.keys())
+        sources = {entry.item: entry for entry in known}
+        waits = [
+            turned_down(pair) and place not in self.replaced
+            for place, pair in zip(places, pairs, strict=True)
+        ]
+        answers = [
+            None if wait else self.answer(pair, sources.get(key))
+            for pair, key, wait in zip(pairs, keys, waits, strict=True)
+        ]
         items = [one.item if isinstance(one, Request) else "" for one in answers]
-        failed = {item for item in items if self.state_of_clip(item) is State.FAILED}
+        clips = self.ledger.results("cut", set(items) - {""})
+        failed = (item for item, (state, _) in clips.items() if state is State.FAILED)
         failures = {entry.item: entry for entry in self.entries_of("cut", failed)}
+        done = {item: text for item, (state, text) in clips.items() if state is State.OK}
         rows = [
-            self.state(pair, sources.get(source_key(pair)), answer, failures)
-            for pair, answer in zip(pairs, answers, strict=True)
+            self.state(pair, wait, sources.get(key), answer, failures, done)
+            for pair, wait, key, answer in zip(pairs, waits, keys, answers, strict=True)
         ]
         told = {
             name: pa.array([row[name] for row in rows], PAIRS_SCHEMA.field(name).type)
             for name in BLANK
         }
-        return told | self.clip_columns(items)
+        return told | self.clip_columns(items, done)
 
-    def state_of_clip(self, item: str) -> State | None:
-        """The state of a clip; None for one that the ledger does not know."""
-        brief = self.clips.get(item)
-        return brief.state if brief else None
-
-    def clip_columns(self, items: Sequence[str]) -> dict[str, Any]:
-        """The columns of the rows' clips, from their keys; null for one that is not finished."""
-        wanted = {item: None for item in items if self.state_of_clip(item) is State.OK}
-        texts = dict(self.ledger.results("cut", wanted))
+    def clip_columns(self, items: Sequence[str], texts: Mapping[str, str]) -> dict[str, Any]:
+        """The columns of the rows' clips; null for one that has no result among `texts`."""
         found = parsed(texts.values()) if texts else RESULT_SCHEMA.empty_table()
         if found is None or found.column("file").null_count:
             entries = list(self.entries_of("cut", texts))  # a damaged one raises
@@ -265,19 +345,18 @@ class Known:
 
     def answer(self, pair: Asked, source: Entry | None) -> Request | Refusal | None:
         """The clip that a pair asks for, why it gets none, or None before its source is there."""
-        waits = turned_down(pair) and pair.pair_id not in self.replaced
-        if waits or source is None or source.state is not State.OK:
-            return None
-        return self.request(pair, source)
+        return self.request(pair, source) if source and source.state is State.OK else None
 
     def state(
         self,
         pair: Asked,
+        waits: bool,
         source: Entry | None,
         answer: Request | Refusal | None,
         failures: Mapping[str, Entry],
+        done: Container[str],
     ) -> dict[str, Any]:
-        """The columns of BLANK of a row."""
+        """The columns of BLANK of a row; `failures` and `done` are of clips."""
         row = {
             **BLANK,
             "audio_rights": pair.audio_rights,
@@ -286,7 +365,7 @@ class Known:
             "end_s": pair.end_s,
             "bounds_source": pair.bounds_source,
         }
-        if turned_down(pair) and pair.pair_id not in self.replaced:
+        if waits:
             return row | {"status": pair.status, "filter_reason": pair.filter_reason}
         if source is None or source.state is State.PENDING:
             return row
@@ -304,10 +383,9 @@ class Known:
             return row | {"status": "filtered", "filter_reason": answer.reason}
         row["start_s"], row["end_s"] = answer.start_s, answer.end_s
         row["bounds_source"] = answer.bounds_source
-        known = self.state_of_clip(answer.item)
-        if known is State.FAILED:
+        if answer.item in failures:
             return row | failure(failures[answer.item])
-        if known is State.OK:
+        if answer.item in done:
             row["status"] = State.OK.value
         return row
 

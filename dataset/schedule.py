@@ -9,19 +9,22 @@ import stat
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from heapq import heappop, heappush
+from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
 
+import pyarrow as pa
+
 from crawler.files import atomic_path
-from crawler.ledger import Brief, Entry, Ledger, State
+from crawler.ledger import Brief, Ledger, State, in_chunks
 from crawler.summary import Progress
 from dataset.bounds import Request
 from dataset.budget import Budget
-from dataset.rows import Asked, Known
+from dataset.rows import Known
 from dataset.schema import ErrorClass
 from dataset.tasks import (
     Failed,
@@ -41,6 +44,7 @@ from dataset.workers import Ended
 
 logger = logging.getLogger(__name__)
 
+CHUNK = 5_000  # sources that are looked up at a time
 TICK_S = 0.2  # between two looks at signals and clocks
 DAY_S = 86_400.0
 AGAIN = (ErrorClass.NETWORK, ErrorClass.SERVER_ERROR)  # asked for again within a run
@@ -82,13 +86,11 @@ class Job:
 class Schedule:
     """One run: what is known, what is still to do, and what is under way."""
 
-    def __init__(
-        self, data: Path, config: FetchConfig, ledger: Ledger, pairs: Sequence[Asked]
-    ) -> None:
+    def __init__(self, data: Path, config: FetchConfig, ledger: Ledger, table: pa.Table) -> None:
         self.data, self.config, self.ledger = data, config, ledger
         self.mark = fingerprint(config)
         limits_s = config.min_clip_s, config.max_clip_s
-        self.known = Known(ledger, pairs, self.mark, limits_s, config.audio_rights)
+        self.known = Known(ledger, table, self.mark, limits_s, config.audio_rights)
         self.budget = Budget(ledger, config.budget)
         self.to_fetch: deque[str] = deque()  # sources that ask a server next
         self.to_cut: deque[str] = deque()  # sources whose next work is on this machine
@@ -105,9 +107,8 @@ class Schedule:
 
     def adopt(self) -> None:
         """Take over whole files that a crash kept from being committed."""
-        for stage, known in (("source", self.known.sources), ("cut", self.known.clips)):
-            pending = [item for item, brief in known.items() if brief.state is State.PENDING]
-            for entry in list(self.known.entries_of(stage, pending)):
+        for stage in ("source", "cut"):
+            for entry in list(self.known.entries_of(stage, self.ledger.pending(stage))):
                 if whole(self.data, entry.result):
                     self.record(stage, entry.item, State.OK, result=entry.result)
                     self.done["adopted"] += 1
@@ -117,20 +118,18 @@ class Schedule:
     def todo(self) -> list[str]:
         """The sources that something is to be done for, in the order of the index."""
         groups, sources = self.known.groups, self.known.sources
-        there = {key for key in groups if key in sources and sources[key].state is State.OK}
-        done = {
-            entry.item
-            for entry in self.known.entries_of("source", there)
-            if not self.missing(entry.item, entry)
-        }
-        left = [key for key in groups if key not in done]
-        return [key for key in left if key in there or self.wanted("source", key)]
+        there = [key for key in groups if key in sources and sources[key].state is State.OK]
+        missing: dict[str, Any] = {}
+        for keys in in_chunks(there, CHUNK):
+            missing |= {key: clips for key, clips in self.missing(keys).items() if clips}
+        left = {*missing, *(key for key in groups.keys() - there if self.to_have(key))}
+        return [key for key in groups if key in left]
 
     def next_job(self, key: str) -> Job | None:
         """What is to be done next for a source; None when nothing is."""
         source = self.known.source(key)
         if source is not None and source.state is State.OK:
-            missing = self.missing(key, source)
+            missing = self.missing([key])[key]
             if not missing:
                 return None
             if (self.data / source.result["file"]).is_file():
@@ -144,13 +143,13 @@ class Schedule:
                     self.config.measures,
                 )
                 return Job(key, "cut", list(missing), task)
-        elif not self.wanted("source", key):
+        elif not self.to_have(key):
             return None
         return None if ("source", key) in self.settled else self.obtain(key)
 
     def obtain(self, key: str) -> Job | None:
         """How a source is had: fetched, copied, or joined of parts that are had first."""
-        url = self.known.groups[key][0].source_url
+        url = self.known.url(key)
         if key in self.known.local:
             return Job(key, "source", [key], partial(copy_one, self.data, key, url, self.config))
         parts = addresses(url)
@@ -158,11 +157,11 @@ class Schedule:
             return self.fetch_job(key, key, url)
         found = []
         for address in parts:
-            item = self.known.keys.get(address, address)
+            item = self.known.key_of(address)
             part = self.known.source(item)
             if part and part.state is State.OK and (self.data / part.result["file"]).is_file():
                 found.append(part.result)
-            elif self.wanted("source", item):
+            elif self.to_have(item):
                 return self.fetch_job(key, item, address)
             else:
                 return None
@@ -175,20 +174,27 @@ class Schedule:
         task = partial(fetch_one, self.data, item, url, self.config)
         return Job(key, "source", [item], task, remote=True)
 
-    def missing(self, key: str, source: Entry) -> dict[str, Request]:
-        """The clips of a source that are still to be cut."""
-        asked = [self.known.request(pair, source) for pair in self.known.groups[key]]
+    def missing(self, keys: Iterable[str]) -> dict[str, dict[str, Request]]:
+        """The clips that are still to be cut of finished sources, each by its item."""
+        asked = self.known.asked_of(keys)
+        briefs = self.known.briefs("cut", chain.from_iterable(asked.values()))
         return {
-            one.item: one
-            for one in asked
-            if isinstance(one, Request) and self.wanted("cut", one.item)
+            key: {
+                item: request
+                for item, request in requests.items()
+                if self.wanted("cut", item, briefs.get(item))
+            }
+            for key, requests in asked.items()
         }
 
-    def wanted(self, stage: str, item: str) -> bool:
-        """Whether an item is to be worked on in this run."""
+    def to_have(self, key: str) -> bool:
+        """Whether a source is to be had, or had again, in this run."""
+        return self.wanted("source", key, self.known.sources.get(key))
+
+    def wanted(self, stage: str, item: str, brief: Brief | None) -> bool:
+        """Whether an item, of which so much is known, is to be worked on in this run."""
         if (stage, item) in self.settled:
             return False
-        brief = (self.known.sources if stage == "source" else self.known.clips).get(item)
         if brief is None or brief.state is State.PENDING:
             return stage == "cut" or self.config.retry is None
         if brief.state is State.OK:
@@ -392,16 +398,15 @@ class Schedule:
         started_s: float | None = None,
         tools: Mapping[str, str] | None = None,
     ) -> None:
-        """Tell the ledger, and keep what it now knows."""
+        """Tell the ledger, and keep what it now knows of a source."""
         error_class, message = (failure.error_class, failure.message) if failure else (None, None)
         result = failure.result if failure else result
         self.ledger.record(
             stage, item, state, error_class=error_class, message=message, result=result,
             started_s=started_s, tools=tools,
         )  # fmt: skip
-        entry = self.ledger.entry(stage, item)
-        assert entry is not None, f"the ledger forgot {stage} {item}"
-        self.known.learn(entry)
+        if stage == "source":
+            self.known.sources |= self.known.briefs(stage, [item])
 
     def finish(self, key: str) -> None:
         """Nothing is left to do for a source: delete it unless sources are kept."""
@@ -409,19 +414,18 @@ class Schedule:
         self.fail_with_part(key)
         if self.config.keep_sources:
             return
-        for item in (key, *(self.known.keys.get(one, one) for one in addresses(key))):
+        for item in (key, *map(self.known.key_of, addresses(key))):
             brief = self.known.sources.get(item)
             if brief and brief.file and brief.state is State.OK and not self.is_needed(item):
                 (self.data / brief.file).unlink(missing_ok=True)
 
     def fail_with_part(self, key: str) -> None:
         """A source of several files fails as the first of them did."""
-        parts = addresses(self.known.groups[key][0].source_url)
+        parts = addresses(self.known.url(key))
         whole = self.known.sources.get(key)
         if len(parts) == 1 or (whole and whole.state is not State.PENDING):
             return
-        items = [self.known.keys.get(address, address) for address in parts]
-        for part in self.known.entries_of("source", items):
+        for part in self.known.entries_of("source", map(self.known.key_of, parts)):
             if part.state is State.FAILED:
                 error_class = ErrorClass(part.error_class or "")
                 self.fail("source", key, Failed(error_class, part.message or ""), time.time())
@@ -431,7 +435,7 @@ class Schedule:
         """Whether a source, or one of which it is a part, waits for something."""
         waiting = {*self.to_fetch, *self.to_cut, *(key for _, key in self.later)}
         waiting |= {job.key for job, _ in self.running.values()}
-        parts = {self.known.keys.get(one, one) for key in waiting for one in addresses(key)}
+        parts = {self.known.key_of(one) for key in waiting for one in addresses(key)}
         return item in waiting | parts
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from crawler.errors import UserError
 from dataset import fingerprint as module
 from dataset.duplicates import ALIKE
-from dataset.fingerprint import MIN_WORDS, VERSION, fingerprint, read_words, similarity
+from dataset.fingerprint import MIN_WORDS, VERSION, Bands, fingerprint, read_words, similarity
 from tests.made_music import RATE_HZ, played, score, silence
 
 SAMPLES = played(score(1))
@@ -150,3 +150,13 @@ def test_ten_minutes_take_little_memory() -> None:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 20e6
+
+
+@pytest.mark.parametrize("sample_rate", [8000, 22_050, 44_100])
+def test_a_clip_heard_in_blocks_has_the_words_of_the_whole(sample_rate: int) -> None:
+    rng = np.random.default_rng(3)
+    samples = (rng.normal(0, 3000, (9 * sample_rate, 2))).astype(np.int16)
+    bands = Bands(sample_rate)
+    for block in np.split(samples, [1, 2, 1000, 1003, 77_777]):
+        bands.push(block)
+    assert bands.fingerprint() == fingerprint(samples, sample_rate) is not None
