@@ -18,6 +18,7 @@ from typing import Any
 
 import av
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from crawler.items import read_works
@@ -34,7 +35,8 @@ from dataset.fingerprint import (
     read_words,
     words_of,
 )
-from dataset.schema import Pair
+from dataset.index import pair_to_row
+from dataset.schema import PAIRS_SCHEMA, Pair
 
 LIMITS = {"missed": 0, "false_alarms": 0, "wrong_at_scale": 0, "fingerprint_s": 2.0}
 DEMO = Path(__file__).parents[1] / "data" / "demo"
@@ -192,12 +194,13 @@ def made_rows(count: int) -> Iterator[Pair]:
 def scale(count: int) -> dict[str, Any]:
     """Seconds and memory for so many clips, and how many answers are wrong."""
     rows = list(made_rows(count))
+    table = pa.Table.from_pylist([pair_to_row(row) for row in rows], schema=PAIRS_SCHEMA)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     begun = time.perf_counter()
     to_compare = sum(1 for _ in duplicates.candidates([row.fingerprint for row in rows]))
     looked_up_s = time.perf_counter() - begun
     begun = time.perf_counter()
-    found = duplicates.find_duplicates(rows)
+    found = duplicates.find_duplicates(table)
     whole_s = time.perf_counter() - begun
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     expected = {f"{n + 1:07}": f"{n:07}" for n in range(0, count - 1, DOUBLES)}

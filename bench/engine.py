@@ -16,7 +16,8 @@ from crawler.ledger import Ledger
 from dataset.bounds import clip_item
 from dataset.duplicates import fill_duplicates
 from dataset.fetch import FetchConfig, quick
-from dataset.index import PAIRS_NAME, read_table, write_table
+from dataset.index import PAIRS_NAME, read_table, write_columns, write_table
+from dataset.rows import Asked
 from dataset.schedule import Schedule
 from dataset.schema import COLUMNS, PAIRS_SCHEMA, Pair
 from dataset.tasks import Finished, fingerprint
@@ -120,7 +121,7 @@ def scan(folder: Path, clips: int) -> dict[str, float]:
     make_folder(data, clips, files=True)
     begun = time.perf_counter()
     with Ledger(data) as ledger, quick():
-        stage = Schedule(data, CONFIG, ledger, read_table(data / PAIRS_NAME))
+        stage = Schedule(data, CONFIG, ledger, read_table(data / PAIRS_NAME, Asked._fields))
         stage.adopt()
         left = stage.todo()
     seconds = time.perf_counter() - begun
@@ -150,12 +151,12 @@ def rebuild_here(data: str) -> None:
 
 
 def rebuilt(data: Path) -> Any:
-    """The index of a folder, rebuilt as `fetch` does."""
+    """The states of the rows of a folder's index, rebuilt and written as `fetch` does."""
+    index = data / PAIRS_NAME
     with Ledger(data) as ledger, quick():
-        table = read_table(data / PAIRS_NAME)
-        stage = Schedule(data, CONFIG, ledger, table)
-        found = fill_duplicates(stage.known.rebuilt(table))
-        write_table(data / PAIRS_NAME, found)
+        stage = Schedule(data, CONFIG, ledger, read_table(index, Asked._fields))
+        found = fill_duplicates(stage.known.rebuilt())
+        assert write_columns(index, found), "the index was as the ledger has it"
     return found
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from os.path import commonprefix
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from crawler.ledger import State
 from dataset.clips import Span
@@ -36,8 +36,7 @@ class Asking(Protocol):
     def bounds_source(self) -> str: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """A clip that a pair asks for."""
 
     item: str  # its key in the ledger's stage "cut"

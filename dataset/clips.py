@@ -1,5 +1,6 @@
 """What a clip is to be: its settings, its stretch of the source, and how its file is written."""
 
+import errno
 import importlib.util
 import math
 import shutil
@@ -23,6 +24,8 @@ LIMITS = {  # setting -> lowest, highest, unit
     "fade_s": (0.0, 60.0, "s"),
     "loudness_lufs": (-50.0, -5.0, "LUFS"),
 }
+
+FULL_BYTES = 2**20  # a disk with less left is full
 
 Write = Callable[[Samples], object]
 
@@ -98,15 +101,18 @@ class Cut:
 
 @contextmanager
 def writing(target: Path, codec: str, sample_rate: int, channels: int) -> Iterator[Write]:
-    """A function that appends samples to a new file."""
+    """A function that appends samples to a new file; OSError when the disk does not take them."""
     if codec == "opus":
         with writing_opus(target, sample_rate, channels) as write:
             yield write
         return
-    with sf.SoundFile(
-        target, "w", sample_rate, channels, subtype="PCM_16", format=codec.upper()
-    ) as file:
-        yield file.write
+    form = {"subtype": "PCM_16", "format": codec.upper()}
+    try:
+        with sf.SoundFile(target, "w", sample_rate, channels, **form) as file:
+            yield file.write
+    except sf.LibsndfileError as error:  # which does not say why
+        full = shutil.disk_usage(target.parent).free < FULL_BYTES
+        raise OSError(errno.ENOSPC if full else errno.EIO, f"{target.name}: {error}") from error
 
 
 @contextmanager

@@ -7,15 +7,15 @@ a passage: sounds that begin or end further apart, or have less than three quart
 in common, are never alike.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from dataset.fingerprint import EDGE_S, WORD_S, Words, read_words, similarity
-from dataset.schema import Pair
 
 # Share of equal bits from which on two clips are one performance. python -m bench.duplicates, on
 # the 35 clips of the demo: encoded anew (mp3 64k and 32k, opus 32k, aac 48k), 6 dB softer and up
@@ -35,58 +35,56 @@ MIXING = np.uint32(2654435761)  # Knuth's multiplicative hash
 Codes = NDArray[np.uint64]
 
 
-class Sounding(NamedTuple):
-    """What tells whether two clips are the same."""
-
-    clip_id: str | None
-    pcm_md5: str | None
-    fingerprint: str | None
-    num_samples: int | None
-    sample_rate: int | None
+SOUNDING = ("clip_id", "pcm_md5", "fingerprint", "num_samples", "sample_rate")  # columns
 
 
 def fill_duplicates(table: pa.Table) -> pa.Table:
     """An index with `duplicate_of` found anew; null without a clip and for the clip to keep."""
-    columns = [table.column(name).to_pylist() for name in Sounding._fields]
-    rows = {row[0]: Sounding._make(row) for row in zip(*columns, strict=True) if row[0]}
-    duplicates = find_duplicates(rows.values())
-    found = pa.array([duplicates.get(clip_id or "") for clip_id in columns[0]], pa.string())
-    field = table.schema.field("duplicate_of")
-    return table.set_column(table.schema.get_field_index("duplicate_of"), field, found)
+    found = find_duplicates(table)
+    doubles = pa.array(found.keys(), pa.string())
+    place = pc.index_in(table["clip_id"], doubles, skip_nulls=True)
+    column: Any = pa.array(found.values(), pa.string()).take(place)
+    if "duplicate_of" not in table.column_names:
+        return table.append_column("duplicate_of", column)
+    return table.set_column(table.column_names.index("duplicate_of"), "duplicate_of", column)
 
 
-def find_duplicates(rows: Iterable[Sounding | Pair]) -> dict[str, str]:
+def find_duplicates(table: Any) -> dict[str, str]:
     """clip_id -> clip_id of which it is a duplicate: of its group the longest, then least, id.
 
     Clips to keep, and those without a double, are not in it. What is alike through a third clip is
     one group. A clip without a fingerprint can only have the `pcm_md5` of another. UserError for
     a fingerprint of another version.
     """
-    clips = {row.clip_id: row for row in rows if row.clip_id}
-    order = sorted(clips.values(), key=lambda row: (-length_s(row), row.clip_id))
-    parent = list(range(len(order)))  # a clip's parent is never after it: the first is kept
-    for one, other in equal_samples(order):
+    clips = in_order(table.select(SOUNDING))
+    ids, fingerprints = clips["clip_id"].to_pylist(), clips["fingerprint"].to_pylist()
+    parent = list(range(len(ids)))  # a clip's parent is never after it: the first is kept
+    for one, other in equal_samples(clips["pcm_md5"]):
         join(parent, one, other)
-    for one, other in candidates([row.fingerprint for row in order]):
+    for one, other in candidates(fingerprints):
         known = root(parent, one) == root(parent, other)
-        if not known and alike(order[one].fingerprint, order[other].fingerprint):
+        if not known and similarity(fingerprints[one], fingerprints[other]) >= ALIKE:
             join(parent, one, other)
-    kept = [order[root(parent, position)].clip_id for position in range(len(order))]
     return {
-        row.clip_id: first
-        for row, first in zip(order, kept, strict=True)
-        if row.clip_id and first and row.clip_id != first
+        ids[position]: ids[root(parent, position)]
+        for position, first in enumerate(parent)
+        if position != first
     }
 
 
-def length_s(row: Sounding | Pair) -> float:
-    """How long a row's clip lasts."""
-    return (row.num_samples or 0) / (row.sample_rate or 1)
-
-
-def alike(one: str | None, other: str | None) -> bool:
-    """Whether two fingerprints are of one performance."""
-    return one is not None and other is not None and similarity(one, other) >= ALIKE
+def in_order(rows: Any) -> Any:
+    """A row for each clip, the longest first, then by their ids."""
+    clips = rows.filter(rows["clip_id"].is_valid()).combine_chunks()
+    ids = clips["clip_id"].combine_chunks().dictionary_encode()
+    _, first = np.unique(ids.indices.to_numpy(), return_index=True)
+    clips = clips.take(pa.array(first))
+    samples, rates = (pc.fill_null(clips[name], 1) for name in ("num_samples", "sample_rate"))
+    lengths_s = pc.divide(pc.cast(samples, pa.float64()), pc.cast(rates, pa.float64()))
+    order = pc.sort_indices(
+        clips.append_column("length_s", lengths_s),
+        sort_keys=[("length_s", "descending"), ("clip_id", "ascending")],
+    )
+    return clips.take(order)
 
 
 def root(parent: list[int], position: int) -> int:
@@ -103,12 +101,13 @@ def join(parent: list[int], one: int, other: int) -> None:
     parent[second] = first
 
 
-def equal_samples(order: Sequence[Sounding | Pair]) -> Iterator[tuple[int, int]]:
-    """Positions of clips with the same samples, each with the first of them."""
-    first: dict[str, int] = {}
-    for position, row in enumerate(order):
-        if row.pcm_md5:
-            yield first.setdefault(row.pcm_md5, position), position
+def equal_samples(sums: Any) -> Iterator[tuple[int, int]]:
+    """Positions of clips with the same sum of their samples, each with the first of them."""
+    codes = pc.fill_null(sums.combine_chunks().dictionary_encode().indices, -1).to_numpy()
+    _, first, group = np.unique(codes, return_index=True, return_inverse=True)
+    firsts = first[group]
+    for position in np.flatnonzero((firsts != np.arange(len(codes))) & (codes >= 0)).tolist():
+        yield int(firsts[position]), position
 
 
 # --- candidates: who shares words -------------------------------------------------------------
@@ -123,9 +122,10 @@ def candidates(fingerprints: Sequence[str | None]) -> Iterator[tuple[int, int]]:
     lengths = np.zeros(len(fingerprints), dtype=np.int64)
     sketches = [np.zeros(0, dtype=np.uint64)]
     for position, text in enumerate(fingerprints):
-        words = read_words(text) if text else np.zeros(0, dtype=np.uint32)
-        lengths[position] = len(words)
-        sketches.append(sketch(words) | np.uint64(position))
+        if text:
+            words = read_words(text)
+            lengths[position] = len(words)
+            sketches.append(sketch(words) | np.uint64(position))
     entries = np.concatenate(sketches)
     del sketches
     entries.sort()

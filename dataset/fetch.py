@@ -1,26 +1,29 @@
 """The fetch stage: every source once, its bounds, its clips, and the index that tells of them."""
 
 import gc
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from crawler.draining import draining
 from crawler.files import TEMPORARY_PREFIX, sweep_temporary
 from crawler.ledger import Ledger, State
 from crawler.summary import Progress, Summary, silent
 from dataset.duplicates import fill_duplicates
-from dataset.index import PAIRS_NAME, read_table, row_to_pair, write_table
+from dataset.index import PAIRS_NAME, load_some, read_table, write_columns
 from dataset.missing import MISSING_NAME, write_missing
 from dataset.partial import KNOWN, PART
+from dataset.rows import Asked
 from dataset.schedule import Engine, Schedule
 from dataset.schema import ErrorClass, Pair
 from dataset.tasks import CLIPS, SOURCES
 from dataset.tasks import FetchConfig as FetchConfig
 from dataset.workers import Workers
 
+STATED = ["status", "error_class", "filter_reason"]  # columns
 PRELOAD = ("dataset.preload",)
 TYPICAL_BYTES = 25_000_000  # of a source, before any is known
 
@@ -33,31 +36,29 @@ def fetch(
     `engine` runs the jobs, processes of this machine when None. Ctrl-C and SIGTERM finish what is
     in hand; the summary then says `incomplete`. Raises UserError when there is no index.
     """
+    index = data / PAIRS_NAME
     with Ledger(data) as ledger, draining() as stop:
         sweep(data)
         with quick():
-            table = read_table(data / PAIRS_NAME)
-            stage = Schedule(data, config, ledger, table)
+            stage = Schedule(data, config, ledger, read_table(index, Asked._fields))
             stage.adopt()
             todo = stage.todo()
         with Workers(config.workers + config.cut_workers, PRELOAD) as workers:
             stage.run(todo, engine or workers, stop, progress)
         with quick():
-            found = fill_duplicates(stage.known.rebuilt(table))
-        changed = not found.equals(table)
-        if changed:
-            write_table(data / PAIRS_NAME, found)
-        missing = write_missing(data / MISSING_NAME, with_failures(found))
+            found = fill_duplicates(stage.known.rebuilt())
+        changed = write_columns(index, found)
+        missing = write_missing(data / MISSING_NAME, with_failures(index))
     counts = states_in(found)
     return Summary(
         stage="fetch",
-        total=len(table),
+        total=len(found),
         counts=counts,
-        artifact=data / PAIRS_NAME,
+        artifact=index,
         details={
             **stage.done,
             "sources": len(stage.known.groups),
-            "clips": len(set(found.column("clip_id").to_pylist()) - {None}),
+            "clips": pc.count_distinct(found["clip_id"]).as_py(),
             "missing": missing,
             **({"stopped": stage.closed} if stage.closed else {}),
         },
@@ -82,7 +83,7 @@ def plan(data: Path, config: FetchConfig, progress: Progress = silent) -> Summar
     Sizes are guessed from the sources that are known. Fetches nothing and writes nothing.
     """
     with Ledger(data) as ledger:
-        table = read_table(data / PAIRS_NAME)
+        table = read_table(data / PAIRS_NAME, {*Asked._fields, *STATED})
         stage = Schedule(data, config, ledger, table)
         left = [job for key in stage.todo() if (job := stage.next_job(key))]
         sizes = [b.num_bytes for b in stage.known.sources.values() if b.num_bytes]
@@ -114,19 +115,20 @@ def sweep(data: Path) -> None:
             orphan.unlink()
 
 
-def with_failures(table: Any) -> list[Pair]:
+def with_failures(index: Path) -> list[Pair]:
     """The rows of the works that have a row without audio."""
-    columns = [table.column(name).to_pylist() for name in ("work_id", "status")]
-    works = {work_id for work_id, status in zip(*columns, strict=True) if status != "ok"}
-    wanted = [work_id in works for work_id in columns[0]]
-    return [row_to_pair(row) for row in table.filter(wanted).to_pylist()] if works else []
+    table = read_table(index, ("work_id", "status"))
+    lacking = pc.not_equal(table["status"], pa.scalar(State.OK.value))
+    works = table.filter(lacking)["work_id"].unique()
+    return load_some(index, "work_id", works) if len(works) else []
 
 
-def states_in(table: Any) -> dict[str, int]:
+def states_in(table: pa.Table) -> dict[str, int]:
     """Rows by status with the class or reason: "ok", "failed: gone", "filtered: too_short"."""
-    columns = ("status", "error_class", "filter_reason")
-    rows = zip(*(table.column(name).to_pylist() for name in columns), strict=True)
-    counts = Counter(": ".join(filter(None, row)) for row in rows)
+    found = table.group_by(STATED, use_threads=False).aggregate([([], "count_all")]).to_pylist()
+    counts = {
+        ": ".join(filter(None, (row[name] for name in STATED))): row["count_all"] for row in found
+    }
     return dict(sorted(counts.items()))
 
 

@@ -23,6 +23,7 @@ NUM_BANDS = 33  # each a semitone wide
 EDGES_HZ = np.geomspace(300.0, 2000.0, NUM_BANDS + 1)
 LOWEST_RATE_HZ = 4000
 ENOUGH_HZ = 8000  # sample rate to which a multiple of it is averaged: less to transform
+PIECE = 65_536  # samples taken in at a time, and
 BLOCK = 32  # frames transformed at a time: bounds the memory
 GRAIN = 250  # samples: a multiple of it has small factors, which transform fast
 SILENT_POWER = 10.0 ** (-75 / 10)  # in the bands, where a full-scale sine is at -3 dB
@@ -44,7 +45,8 @@ def fingerprint(samples: NDArray[np.number], sample_rate: int) -> str | None:
     LOWEST_RATE_HZ.
     """
     bands = Bands(sample_rate)
-    bands.push(samples)
+    for first in range(0, len(samples), PIECE):
+        bands.push(samples[first : first + PIECE])
     return bands.fingerprint()
 
 

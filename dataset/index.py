@@ -1,11 +1,13 @@
 """The index on disk: the only file that reads and writes parquet."""
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from crawler.errors import SchemaVersionError, UserError
@@ -13,6 +15,7 @@ from crawler.files import atomic_path
 from dataset.filters import choose_columns, filter_table
 from dataset.schema import COLUMNS, PAIRS_SCHEMA, SCHEMA_VERSION, Pair
 
+ROW_GROUP = 50_000  # rows: what is read at a time
 PAIRS_NAME = "pairs.parquet"
 LISTS = ("movements", "align_flags", "instruments", "performers")
 
@@ -30,7 +33,7 @@ def write_pairs(path: Path, pairs: Iterable[Pair]) -> int:
 def write_table(path: Path, table: pa.Table) -> None:
     """Write any table in one atomic step (zstd)."""
     with atomic_path(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
+        pq.write_table(table, temporary, compression="zstd", row_group_size=ROW_GROUP)
 
 
 def load_pairs(path: Path) -> list[Pair]:
@@ -38,12 +41,31 @@ def load_pairs(path: Path) -> list[Pair]:
     return [row_to_pair(row) for row in read_table(path).to_pylist()]
 
 
-def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+def load_some(path: Path, column: str, values: Any) -> list[Pair]:
+    """The pairs that have one of some values in a column; errors as in `read_table`."""
+    with reading(path) as file:
+        groups = (file.read_row_group(n, use_threads=False) for n in range(file.num_row_groups))
+        return [
+            row_to_pair(row)
+            for rows in groups
+            for row in rows.filter(pc.is_in(rows[column], values)).to_pylist()
+        ]
+
+
+def read_table(path: Path, columns: Iterable[str] | None = None) -> pa.Table:
     """A parquet file of pairs as an Arrow table.
 
     Raises UserError when it is missing, unreadable, lacks a column or has one of another type,
     SchemaVersionError when it is of another schema version.
     """
+    with reading(path) as file:
+        # Without threads: at the end of the process one of them may abort it (1 in 50).
+        return file.read(columns=None if columns is None else list(columns), use_threads=False)
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[pq.ParquetFile]:
+    """An open parquet file of pairs; errors as in `read_table`."""
     if not path.is_file():
         raise UserError(
             f"no index at {path}: run `earscribe pair` first (or `earscribe import table`)"
@@ -52,11 +74,41 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
         # One open file: a writer may put another in its place between schema and rows.
         with path.open("rb") as body, pq.ParquetFile(body) as file:
             _check_schema(path, file.schema_arrow)
-            # Without threads: at the end of the process one of them may abort it (1 in 50).
-            return file.read(columns=None if columns is None else list(columns), use_threads=False)
+            yield file
     except (OSError, pa.ArrowException) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{path} is damaged or not a parquet file: {reason}") from error
+
+
+def write_columns(path: Path, fresh: pa.Table) -> bool:
+    """Give an index other values in some columns, in one atomic step and few rows in memory.
+
+    Returns whether there was anything to change; if not, the file is left alone.
+    """
+    with reading(path) as file:
+        if all(old.equals(new) for old, new in in_groups(file, fresh, fresh.column_names)):
+            return False
+        with (
+            atomic_path(path) as temporary,
+            pq.ParquetWriter(temporary, file.schema_arrow, compression="zstd") as writer,
+        ):
+            for rows, new in in_groups(file, fresh, None):
+                for name in new.column_names:
+                    place = rows.column_names.index(name)
+                    rows = rows.set_column(place, rows.schema.field(name), new[name])
+                writer.write_table(rows)
+    return True
+
+
+def in_groups(
+    file: pq.ParquetFile, fresh: pa.Table, columns: list[str] | None
+) -> Iterator[tuple[pa.Table, pa.Table]]:
+    """Columns of a file and the rows of a table beside them, a row group at a time."""
+    first = 0
+    for number in range(file.num_row_groups):
+        rows = file.read_row_group(number, columns, use_threads=False)
+        yield rows, fresh.slice(first, len(rows))
+        first += len(rows)
 
 
 def read_foreign(path: Path) -> list[dict[str, Any]]:

@@ -28,17 +28,9 @@ RESULTS = {  # stage -> what the ledger says of each finished item
     "cut": frozenset((*CLIP_COLUMNS, "file")),
 }
 CLASSES = frozenset(ErrorClass)
-BLANK: Mapping[str, Any] = {  # of a row before its source is there
-    **dict.fromkeys(("error_class", "error_message", "filter_reason", "config_fingerprint")),
-    "status": State.PENDING.value,
-    "stage": "pair",
-    **dict.fromkeys(("audio_rights", "redistributable", "start_s", "end_s", "bounds_source")),
-}
 RESULT_SCHEMA = pa.schema(
     [(name, PAIRS_SCHEMA.field(name).type) for name in CLIP_COLUMNS] + [("file", pa.string())]
 )
-
-
 Text = tuple[Any, ...]  # what tells a text from another
 TEXT = ("work_id", "note_source", "text_index", "movements")  # the columns it is made of
 
@@ -51,6 +43,27 @@ class Place(NamedTuple):
     start_s: float | None
     end_s: float | None
     bounds_source: str
+
+
+class RowState(NamedTuple):
+    """What the ledger makes of a pair, beside its clip: some columns of its row."""
+
+    status: str
+    stage: str
+    error_class: str | None
+    error_message: str | None
+    filter_reason: str | None
+    config_fingerprint: str | None
+    audio_rights: str
+    redistributable: bool
+    start_s: float | None
+    end_s: float | None
+    bounds_source: str
+
+
+STATE_SCHEMA = pa.schema(
+    [PAIRS_SCHEMA.field(name) for name in (*RowState._fields, *CLIP_COLUMNS, "audio")]
+)
 
 
 class Asked(NamedTuple):
@@ -290,16 +303,12 @@ class Known:
 
     # --- rows
 
-    def rebuilt(self, table: pa.Table) -> pa.Table:
-        """The index with every row's state as the ledger has it now."""
-        chunks = [self.states(places) for places in in_chunks(range(len(table)), CHUNK)]
-        for name in chunks[0] if chunks else ():
-            field = PAIRS_SCHEMA.field(name)
-            column = pa.chunked_array([chunk[name] for chunk in chunks], type=field.type)
-            table = table.set_column(table.schema.get_field_index(name), field, column)
-        return table
+    def rebuilt(self) -> pa.Table:
+        """The columns of the index that say every row's state, as the ledger has it now."""
+        chunks = [self.states(places) for places in in_chunks(range(len(self.table)), CHUNK)]
+        return pa.concat_tables(chunks or [STATE_SCHEMA.empty_table()])
 
-    def states(self, places: Sequence[int]) -> dict[str, Any]:
+    def states(self, places: Sequence[int]) -> pa.Table:
         """The state columns of some rows that follow each other."""
         pairs = rows_in(self.table.slice(places[0], len(places)), Asked)
         keys = [self.keys[place] for place in places]
@@ -322,11 +331,8 @@ class Known:
             self.state(pair, wait, sources.get(key), answer, failures, done)
             for pair, wait, key, answer in zip(pairs, waits, keys, answers, strict=True)
         ]
-        told = {
-            name: pa.array([row[name] for row in rows], PAIRS_SCHEMA.field(name).type)
-            for name in BLANK
-        }
-        return told | self.clip_columns(items, done)
+        told = dict(zip(RowState._fields, zip(*rows, strict=True), strict=True))
+        return pa.table(told | self.clip_columns(items, done), schema=STATE_SCHEMA)
 
     def clip_columns(self, items: Sequence[str], texts: Mapping[str, str]) -> dict[str, Any]:
         """The columns of the rows' clips; null for one that has no result among `texts`."""
@@ -355,39 +361,41 @@ class Known:
         answer: Request | Refusal | None,
         failures: Mapping[str, Entry],
         done: Container[str],
-    ) -> dict[str, Any]:
-        """The columns of BLANK of a row; `failures` and `done` are of clips."""
-        row = {
-            **BLANK,
-            "audio_rights": pair.audio_rights,
-            "redistributable": pair.redistributable,
-            "start_s": pair.start_s,
-            "end_s": pair.end_s,
-            "bounds_source": pair.bounds_source,
-        }
+    ) -> RowState:
+        """The state of a row; `failures` and `done` are of clips."""
+        status, stage = State.PENDING.value, "pair"
+        error_class = error_message = reason = mark = None
+        rights, redistributable = pair.audio_rights, pair.redistributable
+        start_s, end_s, bounds_source = pair.start_s, pair.end_s, pair.bounds_source
         if waits:
-            return row | {"status": pair.status, "filter_reason": pair.filter_reason}
-        if source is None or source.state is State.PENDING:
-            return row
-        told = source.result.get("audio_rights")  # when it was fetched
-        rights = source.result.get("licence") or self.audio_rights or told or "unknown"
-        row["stage"], row["audio_rights"] = "source", rights
-        row["redistributable"] = free(pair.text_rights) and free(rights)
-        if answer is None:
-            return row | failure(source)
-        row["stage"], row["config_fingerprint"] = "cut", self.mark
-        if isinstance(answer, Refusal):
-            if answer.state is State.FAILED:
-                told = {"error_class": answer.reason, "error_message": answer.message}
-                return row | told | {"status": "failed"}
-            return row | {"status": "filtered", "filter_reason": answer.reason}
-        row["start_s"], row["end_s"] = answer.start_s, answer.end_s
-        row["bounds_source"] = answer.bounds_source
-        if answer.item in failures:
-            return row | failure(failures[answer.item])
-        if answer.item in done:
-            row["status"] = State.OK.value
-        return row
+            status, reason = pair.status, pair.filter_reason
+        elif source is not None and source.state is not State.PENDING:
+            told = source.result.get("audio_rights")  # when it was fetched
+            rights = source.result.get("licence") or self.audio_rights or told or "unknown"
+            redistributable = free(pair.text_rights) and free(rights)
+            if answer is None:
+                status, stage = State.FAILED.value, "source"
+                error_class, error_message = source.error_class, source.message
+            else:
+                stage, mark = "cut", self.mark
+            if isinstance(answer, Refusal):
+                status = answer.state.value
+                if answer.state is State.FAILED:
+                    error_class, error_message = answer.reason, answer.message
+                else:
+                    reason = answer.reason
+            elif answer is not None:
+                start_s, end_s, bounds_source = answer.start_s, answer.end_s, answer.bounds_source
+                if answer.item in failures:
+                    failed = failures[answer.item]
+                    status, error_class = State.FAILED.value, failed.error_class
+                    error_message = failed.message
+                elif answer.item in done:
+                    status = State.OK.value
+        return RowState(
+            status, stage, error_class, error_message, reason, mark, rights, redistributable,
+            start_s, end_s, bounds_source,
+        )  # fmt: skip
 
 
 def parsed(texts: Iterable[str]) -> pa.Table | None:
@@ -401,12 +409,6 @@ def parsed(texts: Iterable[str]) -> pa.Table | None:
 
 
 free = lru_cache(maxsize=10_000)(is_free)
-
-
-def failure(entry: Entry) -> dict[str, Any]:
-    """The state columns of a row whose source or clip failed."""
-    told = {"error_class": entry.error_class, "error_message": entry.message}
-    return told | {"status": State.FAILED.value}
 
 
 def check(entry: Entry, ledger: Ledger) -> None:

@@ -1,6 +1,9 @@
 """Cutting against tones whose every sample is known."""
 
+import errno
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Literal
 
 import av
@@ -11,7 +14,7 @@ from made_audio import CODECS, FRAME_S, make_media, onsets_s
 from numpy.typing import NDArray
 
 from crawler.errors import UserError
-from dataset.clips import Cut, CutConfig, Span
+from dataset.clips import Cut, CutConfig, Span, writing
 from dataset.cutting import cut
 from dataset.decoding import AudioError, as_frame, load_segment
 from dataset.measures import measure
@@ -155,3 +158,15 @@ def test_a_clip_of_every_form_holds_every_sample(
 def test_levels_that_are_not_asked_for_are_not_measured(media: Path, tmp_path: Path) -> None:
     [done] = cut(media / "a.m4a", [Span(1, 3)], [tmp_path / "a.flac"], CutConfig(), levels=False)
     assert done == Cut(1.0, 3.0, None, None)
+
+
+@pytest.mark.parametrize(("free", "number"), [(1_000, errno.ENOSPC), (10**9, errno.EIO)])
+def test_a_disk_that_takes_no_more_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, number: int
+) -> None:
+    """libsndfile only says "System error": a full disk is told by what is left on it."""
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
+    with pytest.raises(OSError) as caught, writing(Path("/dev/full"), "flac", 16_000, 1) as write:
+        for _ in range(9):
+            write(np.random.default_rng(1).integers(-9_000, 9_000, (65_536, 1), dtype=np.int16))
+    assert caught.value.errno == number

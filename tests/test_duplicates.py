@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import random
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,9 @@ import pytest
 from numpy.typing import NDArray
 
 from bench.duplicates import FORMS, demo_clips, double, made_rows, scale
+from dataset import duplicates as tested
 from dataset.decoding import load_segment
-from dataset.duplicates import fill_duplicates, find_duplicates
+from dataset.duplicates import fill_duplicates
 from dataset.fingerprint import fingerprint
 from dataset.index import pair_to_row
 from dataset.schema import PAIRS_SCHEMA, Pair
@@ -29,6 +31,14 @@ def row(clip_id: str | None, samples: Samples | None = None, **more: object) -> 
     mark = None if samples is None else fingerprint(samples, RATE_HZ)
     values = {"pcm_md5": clip_id, "num_samples": length, "fingerprint": mark, **more}
     return dataclasses.replace(BLANK, clip_id=clip_id, **values)  # type: ignore[arg-type]
+
+
+def table_of(rows: Iterable[Pair]) -> pa.Table:
+    return pa.Table.from_pylist([pair_to_row(row) for row in rows], schema=PAIRS_SCHEMA)
+
+
+def find_duplicates(rows: Iterable[Pair]) -> dict[str, str]:
+    return tested.find_duplicates(table_of(rows))
 
 
 def duplicates(**clips: Samples) -> dict[str, str]:
@@ -134,7 +144,7 @@ def test_every_row_of_a_clip_gets_the_value_and_the_others_null() -> None:
         row("a", LONG, duplicate_of="stale"), row("b", seconds(LONG, 1)), row(None),
         row("b", seconds(LONG, 1), caption="another text"), row("c", duplicate_of="stale"),
     ]  # fmt: skip
-    index = pa.Table.from_pylist([pair_to_row(row) for row in rows], schema=PAIRS_SCHEMA)
+    index = table_of(rows)
     filled = fill_duplicates(index)
     assert filled.column("duplicate_of").to_pylist() == [None, "a", None, "a", None]
     assert filled.drop(["duplicate_of"]) == index.drop(["duplicate_of"])
