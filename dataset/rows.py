@@ -172,8 +172,8 @@ class Known:
         self.groups: dict[str, list[int]] = defaultdict(list)  # source -> pairs that take part
         self.alternates: dict[Text, list[int]] = defaultdict(list)  # pairs that may
         self.rivals: dict[Text, list[str]] = defaultdict(list)  # sources of texts that have some
-        self.replaced: set[int] = set()  # alternates that take part
         out = turned_down_in(self.table)
+        self.out = set(places_where(out))  # pairs that take no part
         spare = places_where(
             pc.and_(out, pc.equal(self.table["filter_reason"], pa.scalar(ALTERNATE)))
         )
@@ -295,7 +295,7 @@ class Known:
                 # Texts of one work turn to the same recording.
                 recordings = [pair.recording_id for pair in self.pairs(waiting)]
                 other = waiting.pop(recordings.index(min(recordings)))
-                self.replaced.add(other)
+                self.out.remove(other)
                 self.groups[self.keys[other]].append(other)
                 self.rivals[text].append(self.keys[other])
                 begun[self.keys[other]] = None
@@ -314,12 +314,10 @@ class Known:
         keys = [self.keys[place] for place in places]
         known = self.entries_of("source", set(keys) & self.sources.keys())
         sources = {entry.item: entry for entry in known}
-        waits = [
-            turned_down(pair) and place not in self.replaced
-            for place, pair in zip(places, pairs, strict=True)
-        ]
+        ready = {key: source for key, source in sources.items() if source.state is State.OK}
+        waits = [place in self.out for place in places]
         answers = [
-            None if wait else self.answer(pair, sources.get(key))
+            self.request(pair, ready[key]) if key in ready and not wait else None
             for pair, key, wait in zip(pairs, keys, waits, strict=True)
         ]
         items = [one.item if isinstance(one, Request) else "" for one in answers]
@@ -348,10 +346,6 @@ class Known:
             [nothing, files], names=["bytes", "path"], mask=files.is_null()
         )
         return {name: rows.column(name) for name in CLIP_COLUMNS} | {"audio": audio}
-
-    def answer(self, pair: Asked, source: Entry | None) -> Request | Refusal | None:
-        """The clip that a pair asks for, why it gets none, or None before its source is there."""
-        return self.request(pair, source) if source and source.state is State.OK else None
 
     def state(
         self,
