@@ -63,7 +63,7 @@ def fetch(
             **({"stopped": stage.closed} if stage.closed else {}),
         },
         work_done=sum(stage.done.values()) + changed,
-        incomplete=any(again(state) for state in counts),
+        incomplete=stage.waits() or any(again(state) for state in counts),
     )
 
 

@@ -241,17 +241,28 @@ class Known:
 
     def asked_of(self, keys: Iterable[str]) -> dict[str, dict[str, Request]]:
         """The clips that are asked of finished sources: key -> item -> request."""
+        return {
+            key: {one.item: one for one in answers if isinstance(one, Request)}
+            for key, answers in self.answers(keys).items()
+        }
+
+    def unbound(self, keys: Iterable[str]) -> set[str]:
+        """The finished sources in which a pair finds no bounds."""
+        return {
+            key
+            for key, answers in self.answers(keys).items()
+            if any(isinstance(one, Refusal) and one.state is State.FAILED for one in answers)
+        }
+
+    def answers(self, keys: Iterable[str]) -> dict[str, list[Request | Refusal]]:
+        """What the pairs of finished sources get."""
         sources = list(self.entries_of("source", keys))
         places = [self.groups[source.item] for source in sources]
         columns = self.table.select(Place._fields)
         chosen = columns.take(pa.array(chain.from_iterable(places), pa.int64()))
         pairs = iter(rows_in(chosen, Place))
         return {
-            source.item: {
-                request.item: request
-                for pair in islice(pairs, len(group))
-                if isinstance(request := self.request(pair, source), Request)
-            }
+            source.item: [self.request(pair, source) for pair in islice(pairs, len(group))]
             for source, group in zip(sources, places, strict=True)
         }
 
@@ -278,18 +289,32 @@ class Known:
                     self.rivals[texts[place]].append(key)
 
     def gone(self, key: str) -> bool:
-        """Whether a source cannot be had, now or later."""
+        """Whether a source cannot be had, now or later; one that is refused was not asked for."""
         known = self.sources.get(key)
-        return known is not None and known.state is State.FAILED and not self.may_pass(known)
+        if known is None or known.state is not State.FAILED:
+            return False
+        return known.error_class != ErrorClass.REFUSED and not self.may_pass(known)
 
     def may_pass(self, failed: Brief) -> bool:
         """Whether what failed may go well another time."""
         return ErrorClass(failed.error_class or "").transient
 
+    def without_clips(self, key: str) -> list[Asked]:
+        """The pairs of a failed source, but for those whose clips were cut before it failed."""
+        pairs = self.pairs(self.groups[key])
+        source = self.source(key)
+        if source is None or not was_had(source):
+            return pairs
+        asked = [self.request(pair, source) for pair in pairs]
+        items = [one.item if isinstance(one, Request) else "" for one in asked]
+        clips = self.briefs("cut", items)
+        done = {item for item, brief in clips.items() if brief.state is State.OK}
+        return [pair for pair, item in zip(pairs, items, strict=True) if item not in done]
+
     def replace(self, key: str) -> list[str]:
         """Let an alternate of each text of a gone source take part; returns their sources."""
         begun: dict[str, None] = {}
-        for text in {pair.text: None for pair in self.pairs(self.groups[key])}:
+        for text in {pair.text: None for pair in self.without_clips(key)}:
             waiting = self.alternates.get(text)
             if waiting and all(map(self.gone, self.rivals[text])):
                 # Texts of one work turn to the same recording.
@@ -314,7 +339,7 @@ class Known:
         keys = [self.keys[place] for place in places]
         known = self.entries_of("source", set(keys) & self.sources.keys())
         sources = {entry.item: entry for entry in known}
-        ready = {key: source for key, source in sources.items() if source.state is State.OK}
+        ready = {key: source for key, source in sources.items() if was_had(source)}
         waits = [place in self.out for place in places]
         answers = [
             self.request(pair, ready[key]) if key in ready and not wait else None
@@ -367,12 +392,12 @@ class Known:
             told = source.result.get("audio_rights")  # when it was fetched
             rights = source.result.get("licence") or self.audio_rights or told or "unknown"
             redistributable = free(pair.text_rights) and free(rights)
-            if answer is None:
-                status, stage = State.FAILED.value, "source"
+            stage, mark = "cut", self.mark
+            cut = isinstance(answer, Request) and answer.item in done
+            if source.state is State.FAILED and not cut:  # a clip that was cut before stays
+                status, stage, mark = State.FAILED.value, "source", None
                 error_class, error_message = source.error_class, source.message
-            else:
-                stage, mark = "cut", self.mark
-            if isinstance(answer, Refusal):
+            elif isinstance(answer, Refusal):
                 status = answer.state.value
                 if answer.state is State.FAILED:
                     error_class, error_message = answer.reason, answer.message
@@ -403,6 +428,11 @@ def parsed(texts: Iterable[str]) -> pa.Table | None:
 
 
 free = lru_cache(maxsize=10_000)(is_free)
+
+
+def was_had(source: Entry) -> bool:
+    """Whether a source is there, or was before it failed: its bounds and clips are known."""
+    return source.state is not State.PENDING and RESULTS["source"] <= source.result.keys()
 
 
 def check(entry: Entry, ledger: Ledger) -> None:

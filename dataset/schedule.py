@@ -24,7 +24,7 @@ from crawler.ledger import Brief, Ledger, State, in_chunks
 from crawler.summary import Progress
 from dataset.bounds import Request
 from dataset.budget import Budget
-from dataset.rows import Known
+from dataset.rows import Known, was_had
 from dataset.schema import ErrorClass
 from dataset.tasks import (
     Failed,
@@ -49,6 +49,7 @@ TICK_S = 0.2  # between two looks at signals and clocks
 DAY_S = 86_400.0
 AGAIN = (ErrorClass.NETWORK, ErrorClass.SERVER_ERROR)  # asked for again within a run
 CRASHES = ("SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL")  # a decoder's own fault
+UNBOUND = ErrorClass.BAD_BOUNDS
 MOST_LIMITED = 5  # rate-limit answers in a row end the run's fetching
 BETWEEN = re.compile(r" (?=https?://)")  # addresses in a pair's source_url
 Ticket = tuple[str, str]  # of a job: its stage and first item
@@ -98,6 +99,7 @@ class Schedule:
         self.running: dict[Ticket, tuple[Job, float]] = {}
         self.attempts: Counter[tuple[str, str]] = Counter()  # of (stage, item) in this run
         self.settled: set[tuple[str, str]] = set()  # (stage, item) not tried again in this run
+        self.anew: set[str] = set()  # sources to be had again, as they do not reach their bounds
         self.begun: set[str] = set()  # sources asked for in this run
         self.limited = 0  # rate-limit answers without a success since
         self.closed = ""  # why nothing more is fetched in this run
@@ -116,19 +118,24 @@ class Schedule:
     # --- what is to do
 
     def todo(self) -> list[str]:
-        """The sources that something is to be done for, in the order of the index."""
+        """The sources that something is to be done for, nearly in the order of the index."""
         groups, sources = self.known.groups, self.known.sources
         there = [key for key in groups if key in sources and sources[key].state is State.OK]
-        missing: dict[str, Any] = {}
+        left = {key for key in groups.keys() - there if self.to_have(key)}
         for keys in in_chunks(there, CHUNK):
-            missing |= {key: clips for key, clips in self.missing(keys).items() if clips}
-        left = {*missing, *(key for key in groups.keys() - there if self.to_have(key))}
-        return [key for key in groups if key in left]
+            left |= {key for key, clips in self.missing(keys).items() if clips}
+            bounds = ((key, sources[key]._replace(error_class=UNBOUND)) for key in keys)
+            due = [key for key, brief in bounds if self.another_time(brief)]
+            self.anew |= self.known.unbound(due)
+        limited = {key for key in left if is_limited(sources.get(key))}
+        order = [key for key in groups if key in left | self.anew]
+        return sorted(order, key=limited.__contains__)  # others first: they may be refused again
 
     def next_job(self, key: str) -> Job | None:
         """What is to be done next for a source; None when nothing is."""
         source = self.known.source(key)
-        if source is not None and source.state is State.OK:
+        anew = key in self.anew and ("source", key) not in self.settled
+        if source is not None and source.state is State.OK and not anew:
             missing = self.missing([key])[key]
             if not missing:
                 return None
@@ -143,7 +150,7 @@ class Schedule:
                     self.config.measures,
                 )
                 return Job(key, "cut", list(missing), task)
-        elif not self.to_have(key):
+        elif not anew and not self.to_have(key):
             return None
         return None if ("source", key) in self.settled else self.obtain(key)
 
@@ -236,6 +243,10 @@ class Schedule:
         fetches = (self.to_fetch or self.later) and not self.closed
         return not self.full and bool(self.to_cut or fetches)
 
+    def waits(self) -> bool:
+        """Whether something waits for another run."""
+        return bool(self.to_fetch or self.to_cut or self.later or self.running)
+
     def put(self, key: str, *, first: bool = False) -> None:
         """Queue a source by what is to be done next for it."""
         job = self.next_job(key)
@@ -307,7 +318,9 @@ class Schedule:
             for item, outcome in zip(job.items, outcomes, strict=bool(outcomes))
         ]
         waits_s = [pause_s for pause_s in pauses_s if pause_s is not None]
-        if waits_s:
+        if waits_s and any(map(is_limited, outcomes)):
+            self.to_fetch.append(job.key)  # others first: it may be the one that is refused
+        elif waits_s:
             heappush(self.later, (time.time() + max(waits_s), job.key))
         else:
             self.put(job.key, first=True)  # a source's cuts come right after it
@@ -317,8 +330,7 @@ class Schedule:
 
         None when there is to be none.
         """
-        limited = isinstance(outcome, Failed) and outcome.error_class is ErrorClass.RATE_LIMITED
-        if job.remote and not limited:
+        if job.remote and not is_limited(outcome):
             self.budget.relax()
             self.limited = 0
         if isinstance(outcome, Failed):
@@ -357,7 +369,9 @@ class Schedule:
             self.limited += 1
             if wait_s <= self.config.max_wait_s and self.limited < MOST_LIMITED:
                 return wait_s
-            self.closed = f"rate limit: asked to wait {wait_s:.0f} s"
+            most = self.limited >= MOST_LIMITED
+            asked = f"{self.limited} refusals in a row" if most else f"asked to wait {wait_s:.0f} s"
+            self.closed = f"rate limit: {asked}"
             logger.warning("nothing more is fetched: %s (%s)", self.closed, failure.message)
             self.fail(job.stage, item, failure, started_s)
             return None
@@ -383,9 +397,20 @@ class Schedule:
         """An item fails for this run; texts of a source that is gone for good turn to others."""
         self.settled.add((stage, item))
         self.record(stage, item, State.FAILED, failure=failure, started_s=started_s)
-        if stage == "source" and item in self.known.groups and self.known.gone(item):
-            for key in self.known.replace(item):
+        if stage == "source" and item in self.known.groups:
+            self.forget_lost(item)
+            for key in self.known.replace(item) if self.known.gone(item) else ():
                 self.put(key)
+
+    def forget_lost(self, key: str) -> None:
+        """Tell the ledger of clips that are no longer there, of a source that failed since."""
+        source = self.known.source(key)
+        if source is None or not was_had(source):
+            return
+        lost = self.missing([key])[key]
+        for clip in list(self.known.entries_of("cut", lost)):
+            if clip.state is State.OK:
+                self.record("cut", clip.item, State.PENDING, result=clip.result)
 
     def record(
         self,
@@ -400,7 +425,10 @@ class Schedule:
     ) -> None:
         """Tell the ledger, and keep what it now knows of a source."""
         error_class, message = (failure.error_class, failure.message) if failure else (None, None)
-        result = failure.result if failure else result
+        if failure:
+            before = self.known.source(item) if stage == "source" else None
+            # What is known of a source stays: clips of it may be there.
+            result = {**(before.result if before else {}), **failure.result}
         self.ledger.record(
             stage, item, state, error_class=error_class, message=message, result=result,
             started_s=started_s, tools=tools,
@@ -412,12 +440,26 @@ class Schedule:
         """Nothing is left to do for a source: delete it unless sources are kept."""
         self.finished += 1
         self.fail_with_part(key)
-        if self.config.keep_sources:
+        if self.config.keep_sources or self.may_go_on(key):
             return
         for item in (key, *map(self.known.key_of, addresses(key))):
             brief = self.known.sources.get(item)
-            if brief and brief.file and brief.state is State.OK and not self.is_needed(item):
+            if brief and brief.file and brief.state is State.OK and not self.is_needed(brief.file):
                 (self.data / brief.file).unlink(missing_ok=True)
+
+    def may_go_on(self, key: str) -> bool:
+        """Whether another run may still make something of a source."""
+        brief = self.known.sources.get(key)
+        if brief is None or brief.state is not State.OK:
+            return not self.known.gone(key)
+        items = self.known.asked_of([key])[key]
+        briefs = self.known.briefs("cut", items)
+        return any(
+            item not in briefs
+            or briefs[item].state is State.PENDING
+            or (briefs[item].state is State.FAILED and self.known.may_pass(briefs[item]))
+            for item in items
+        )
 
     def fail_with_part(self, key: str) -> None:
         """A source of several files fails as the first of them did."""
@@ -431,12 +473,18 @@ class Schedule:
                 self.fail("source", key, Failed(error_class, part.message or ""), time.time())
                 return
 
-    def is_needed(self, item: str) -> bool:
-        """Whether a source, or one of which it is a part, waits for something."""
+    def is_needed(self, file: str) -> bool:
+        """Whether a source of this file, or one of which it is a part, waits for something."""
         waiting = {*self.to_fetch, *self.to_cut, *(key for _, key in self.later)}
         waiting |= {job.key for job, _ in self.running.values()}
-        parts = {self.known.key_of(one) for key in waiting for one in addresses(key)}
-        return item in waiting | parts
+        waiting |= {self.known.key_of(one) for key in waiting for one in addresses(key)}
+        briefs = (self.known.sources.get(key) for key in waiting)
+        return any(brief and brief.file == file for brief in briefs)
+
+
+def is_limited(outcome: Outcome | Brief | None) -> bool:
+    """Whether a server said that this was one too many."""
+    return getattr(outcome, "error_class", None) == ErrorClass.RATE_LIMITED
 
 
 def size_of(file: str) -> int | None:

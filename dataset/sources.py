@@ -36,7 +36,7 @@ class SourceConfig:
     timeout_s: float = 20.0  # without a byte from the server
     attempts: int = 3  # of one run, when the server fails or is not reached
     backoff_s: float = 1.0  # before the second attempt, doubled before each further one
-    max_wait_s: float = 60.0  # a longer Retry-After ends the attempts of this run
+    max_wait_s: float = 600.0  # a longer Retry-After ends the attempts of this run
     max_source_s: float = 10_800.0  # longer recordings are too_long
     max_source_mb: int = 2_000  # larger files are too_long
     max_attempt_s: float = 7_200.0  # a longer attempt is broken off; the next one goes on

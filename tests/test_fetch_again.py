@@ -1,0 +1,144 @@
+"""A later run keeps what is whole, deletes what nobody needs, asks again for what may change."""
+
+import dataclasses
+import shutil
+from functools import partial
+from pathlib import Path
+
+import pytest
+from inline_engine import Inline
+from tone_site import CONFIG, OFFSETS, WHOLE, corpus, data, paired, replica, rows, works
+
+import dataset.tasks
+from crawler.items import write_works
+from dataset.budget import BudgetConfig
+from dataset.fetch import fetch
+from dataset.leftovers import clean
+from dataset.pairing import PairConfig, pair
+from dataset.schema import ErrorClass
+from demo.site import Replica, serve
+
+__all__ = ["corpus", "data", "replica"]
+
+asks = partial(dataclasses.replace, CONFIG)
+
+
+def media(video: str) -> str:
+    return f"/media/{video}.ogg"
+
+
+def clips_of(data: Path, video: str) -> set[Path]:
+    found = [row.audio["path"] for row in rows(data) if row.youtube_id == video and row.audio]
+    return {data / str(path) for path in found}
+
+
+@pytest.mark.parametrize(("fault", "error_class"), [("404", "gone"), ("reset", "network")])
+def test_a_clip_stays_in_the_index_when_its_source_cannot_be_had_again(
+    data: Path, replica: Replica, fault: str, error_class: str
+) -> None:
+    fetch(data, CONFIG)
+    clean(data, CONFIG)
+    lost, kept = sorted(clips_of(data, OFFSETS))
+    lost.unlink()
+    replica.faults[media(OFFSETS)] = fault
+    assert fetch(data, CONFIG).counts == {f"failed: {error_class}": 2, "ok": 10}
+    assert clips_of(data, OFFSETS) == {kept}
+    clean(data, CONFIG, clips=True)
+    assert kept.is_file()
+    replica.faults.clear()
+    assert fetch(data, asks(retry="failed")).counts == {"ok": 12}
+
+
+def test_an_alternate_takes_the_place_of_texts_without_a_clip_alone(
+    tmp_path: Path, replica: Replica
+) -> None:
+    folder = tmp_path / "chosen"
+    write_works(folder / "works.jsonl", works(replica.address))
+    pair(folder, PairConfig())
+    fetch(folder, CONFIG)
+    clean(folder, CONFIG)
+    lost, _ = sorted(clips_of(folder, OFFSETS))
+    lost.unlink()
+    replica.faults[media(OFFSETS)] = "404"
+    assert fetch(folder, CONFIG).counts == {"failed: gone": 2, "filtered: alternate": 6, "ok": 4}
+
+
+def test_a_refused_host_is_not_gone(tmp_path: Path, replica: Replica) -> None:
+    folder = tmp_path / "chosen"
+    write_works(folder / "works.jsonl", works(replica.address))
+    pair(folder, PairConfig())
+    assert fetch(folder, asks(allow_loopback=False)).counts == {
+        "failed: refused": 4, "filtered: alternate": 8,
+    }  # fmt: skip
+    assert fetch(folder, CONFIG).counts == {"filtered: alternate": 8, "ok": 4}
+
+
+def test_a_source_that_is_always_one_too_many_keeps_no_other_from_being_had(
+    data: Path, replica: Replica
+) -> None:
+    replica.faults[media(OFFSETS)] = "429"
+    quick = BudgetConfig(per_hour=100_000, breaker_s=0.05, jitter=0.0)
+    calm = asks(max_wait_s=2.0, budget=quick)
+    summary = fetch(data, calm)
+    assert summary.counts == {"failed: rate_limited": 4, "ok": 8}
+    assert summary.details["stopped"] == "rate limit: 5 refusals in a row"
+    assert summary.incomplete
+
+
+def test_the_next_run_begins_with_others_than_the_one_that_was_refused(
+    data: Path, replica: Replica
+) -> None:
+    replica.faults[media(OFFSETS)] = "429"
+    assert fetch(data, asks(max_wait_s=0.5)).counts == {"failed: rate_limited": 4, "pending": 8}
+    assert fetch(data, asks(max_wait_s=0.5)).counts == {"failed: rate_limited": 4, "ok": 8}
+
+
+def test_a_source_stays_when_its_cut_failed_for_now(
+    data: Path, replica: Replica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = dataset.tasks.Failed(ErrorClass.DISK_FULL, "full")
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            "dataset.schedule.cut_all", lambda _, __, missing, *___: [full] * len(missing)
+        )
+        brief = fetch(data, asks(keep_sources=False), engine=Inline())
+    assert brief.counts == {"failed: disk_full": 12}
+    asked = len(replica.requests)
+    assert fetch(data, asks(keep_sources=False)).counts == {"ok": 12}
+    assert len(replica.requests) == asked
+    assert not list((data / "sources").glob("*.ogg"))
+
+
+def test_a_file_of_two_sources_stays_until_both_are_cut(tmp_path: Path, corpus: Path) -> None:
+    site = shutil.copytree(corpus, tmp_path / "site")
+    shutil.copy(site / f"{OFFSETS}.ogg", site / f"{WHOLE}.ogg")
+    with serve(site) as replica:
+        folder = paired(tmp_path / "data", replica)
+        brief = asks(keep_sources=False, workers=2)
+        assert fetch(folder, brief).counts == {"ok": 12}
+        assert replica.served("/media/") == 4
+
+
+def test_bounds_beyond_a_source_are_looked_for_in_it_anew_if_asked(
+    data: Path, replica: Replica
+) -> None:
+    replica.faults[media(OFFSETS)] = "length-below"
+    counts = fetch(data, CONFIG).counts
+    assert counts == {"failed: bad_bounds": 2, "ok": 10}
+    replica.faults.clear()
+    asked = len(replica.requests)
+    assert fetch(data, CONFIG).counts == counts
+    assert fetch(data, asks(retry="failed:gone")).counts == counts
+    assert len(replica.requests) == asked
+    assert fetch(data, asks(retry="failed:bad_bounds")).counts == {"ok": 12}
+    assert {one.path for one in replica.requests[asked:]} == {
+        f"/watch?v={OFFSETS}", media(OFFSETS),
+    }  # fmt: skip
+
+
+def test_a_run_that_leaves_something_undone_says_so(data: Path, replica: Replica) -> None:
+    replica.faults |= {media(OFFSETS): "404", media(WHOLE): "404"}
+    assert not fetch(data, CONFIG).incomplete
+    again = fetch(data, asks(retry="failed:gone", limit=1))
+    assert again.details["stopped"] == "fetch.limit 1"
+    assert again.incomplete
