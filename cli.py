@@ -434,6 +434,12 @@ def fetch(
         float | None, typer.Option(help="Days after which a permanent failure is tried again.")
     ] = None,
     measures: Annotated[str | None, typer.Option(help="Of each clip: none, basic or full.")] = None,
+    engine: Annotated[
+        str | None, typer.Option(help="local: processes of this machine; ray: of a cluster.")
+    ] = None,
+    address: Annotated[
+        str | None, typer.Option(help="Of the Ray cluster: HOST:PORT, or auto.")
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be done: requests, hours, GB.")
     ] = False,
@@ -447,7 +453,8 @@ def fetch(
 
     config = common.layer(
         FetchConfig(), "fetch", workers=workers, cut_workers=cut_workers, limit=limit, retry=retry,
-        recheck_after_days=recheck_after, measures=measures, allow_loopback=allow_loopback,
+        recheck_after_days=recheck_after, measures=measures, engine=engine, address=address,
+        allow_loopback=allow_loopback,
     )  # fmt: skip
     perform(common, "fetch", plan if dry_run else run, common.data, config)
 

@@ -2,7 +2,7 @@
 
 import gc
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,18 +13,17 @@ from crawler.files import TEMPORARY_PREFIX, sweep_temporary
 from crawler.ledger import Ledger, State
 from crawler.summary import Progress, Summary, silent
 from dataset.duplicates import fill_duplicates
+from dataset.engines import Engine, started
 from dataset.index import PAIRS_NAME, load_some, read_table, write_columns
 from dataset.missing import MISSING_NAME, write_missing
 from dataset.partial import KNOWN, PART
 from dataset.rows import Asked
-from dataset.schedule import Engine, Schedule
+from dataset.schedule import Schedule
 from dataset.schema import ErrorClass, Pair
 from dataset.tasks import CLIPS, SOURCES
 from dataset.tasks import FetchConfig as FetchConfig
-from dataset.workers import Workers
 
 STATED = ["status", "error_class", "filter_reason"]  # columns
-PRELOAD = ("dataset.preload",)
 TYPICAL_BYTES = 25_000_000  # of a source, before any is known
 
 
@@ -33,18 +32,19 @@ def fetch(
 ) -> Summary:
     """Fetch every source once, cut its clips, and rewrite the index and missing.csv.
 
-    `engine` runs the jobs, processes of this machine when None. Ctrl-C and SIGTERM finish what is
+    `engine` runs the jobs, when None the one of the settings. Ctrl-C and SIGTERM finish what is
     in hand; the summary then says `incomplete`. Raises UserError when there is no index.
     """
+    data = data if config.engine == "local" else data.absolute()  # the same on all hosts
     index = data / PAIRS_NAME
-    with Ledger(data) as ledger, draining() as stop:
+    running = nullcontext(engine) if engine else started(data, config)
+    with Ledger(data) as ledger, running as engine, draining() as stop:
         sweep(data)
         with quick():
             stage = Schedule(data, config, ledger, read_table(index, Asked._fields))
             stage.adopt()
             todo = stage.todo()
-        with Workers(config.workers + config.cut_workers, PRELOAD) as workers:
-            stage.run(todo, engine or workers, stop, progress)
+        stage.run(todo, engine, stop, progress)
         with quick():
             found = fill_duplicates(stage.known.rebuilt())
         changed = write_columns(index, found)

@@ -9,13 +9,13 @@ import stat
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from heapq import heappop, heappush
 from itertools import chain
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import pyarrow as pa
 
@@ -24,6 +24,7 @@ from crawler.ledger import Brief, Ledger, State, in_chunks
 from crawler.summary import Progress
 from dataset.bounds import Request
 from dataset.budget import Budget
+from dataset.engines import Engine
 from dataset.rows import Known, was_had
 from dataset.schema import ErrorClass
 from dataset.tasks import (
@@ -55,19 +56,6 @@ BETWEEN = re.compile(r" (?=https?://)")  # addresses in a pair's source_url
 Ticket = tuple[str, str]  # of a job: its stage and first item
 
 
-class Engine(Protocol):
-    """Who runs the jobs: processes of this machine, or actors of a cluster."""
-
-    def idle(self) -> int:
-        """How many jobs it would begin at once."""
-
-    def give(self, ticket: Hashable, task: Callable[[], Any], limit_s: float) -> None:
-        """Begin a job; it is ended when it takes longer than its limit."""
-
-    def wait(self, timeout_s: float) -> list[tuple[Any, Any]]:
-        """(ticket, answer or Ended) of the jobs that ended, within a time."""
-
-
 @dataclass(frozen=True, slots=True)
 class Job:
     """Work for one worker: the items of one source in one stage."""
@@ -77,6 +65,7 @@ class Job:
     items: Sequence[str]
     task: Task  # an outcome an item; none: the source is to be had again
     remote: bool = False  # asks a server
+    egress: str = ""  # from this address, once it is under way
 
     @property
     def ticket(self) -> Ticket:
@@ -92,7 +81,9 @@ class Schedule:
         self.mark = fingerprint(config)
         limits_s = config.min_clip_s, config.max_clip_s
         self.known = Known(ledger, table, self.mark, limits_s, config.audio_rights)
-        self.budget = Budget(ledger, config.budget)
+        self.budgets: dict[str, Budget] = {}  # of the addresses from which servers are asked
+        self.egresses: Sequence[str] = ()  # these addresses, as the engine last told
+        self.barred: dict[str, str] = {}  # address -> why nothing more is fetched from it
         self.to_fetch: deque[str] = deque()  # sources that ask a server next
         self.to_cut: deque[str] = deque()  # sources whose next work is on this machine
         self.later: list[tuple[float, str]] = []  # a heap: when a source is asked for again
@@ -101,7 +92,7 @@ class Schedule:
         self.settled: set[tuple[str, str]] = set()  # (stage, item) not tried again in this run
         self.anew: set[str] = set()  # sources to be had again, as they do not reach their bounds
         self.begun: set[str] = set()  # sources asked for in this run
-        self.limited = 0  # rate-limit answers without a success since
+        self.limited: Counter[str] = Counter()  # rate-limit answers to an address in a row
         self.closed = ""  # why nothing more is fetched in this run
         self.full = False  # too little space is left: nothing more is begun
         self.finished = 0  # sources
@@ -264,21 +255,33 @@ class Schedule:
         while self.later and self.later[0][0] <= time.time():
             self.put(heappop(self.later)[1], first=True)
         self.full = self.full or self.is_full()
-        while self.to_cut and self.has_room(False) and engine.idle() and not self.full:
+        while self.to_cut and self.has_room() and engine.idle() > 0 and not self.full:
             self.begin(engine, self.to_cut.popleft())
-        while self.to_fetch and self.may_fetch() and engine.idle() and not self.full:
-            self.begin(engine, self.to_fetch.popleft())
+        while self.to_fetch and not self.full and (name := self.egress(engine)):
+            self.begin(engine, self.to_fetch.popleft(), name)
 
-    def has_room(self, remote: bool) -> bool:
-        """Whether a worker of a kind is free."""
-        most = self.config.workers if remote else self.config.cut_workers
-        return sum(job.remote == remote for job, _ in self.running.values()) < most
+    def has_room(self, egress: str = "") -> bool:
+        """Whether another job may begin: a cut, or a fetch from an address."""
+        most = self.config.workers if egress else self.config.cut_workers
+        return sum(job.egress == egress for job, _ in self.running.values()) < most
 
-    def may_fetch(self) -> bool:
-        """Whether a server may be asked now."""
+    def egress(self, engine: Engine) -> str | None:
+        """The address from which a server may be asked now."""
+        self.egresses = engine.egresses()
         if self.config.limit is not None and len(self.begun) >= self.config.limit:
             self.closed = self.closed or f"fetch.limit {self.config.limit}"
-        return not self.closed and self.has_room(True) and self.budget.wait_s() <= 0
+        if not self.egresses:
+            self.closed = self.closed or "no host that may ask servers is left"
+        free = (name for name in self.egresses if name not in self.barred and self.has_room(name))
+        ready = (name for name in free if self.budget(name).wait_s() <= 0)
+        return None if self.closed else next(ready, None)
+
+    def budget(self, egress: str) -> Budget:
+        """How often servers may be asked from an address."""
+        if egress not in self.budgets:
+            own = replace(self.config.budget, egress=egress)
+            self.budgets[egress] = Budget(self.ledger, own)
+        return self.budgets[egress]
 
     def is_full(self) -> bool:
         """Whether too little space is left to begin anything."""
@@ -289,7 +292,7 @@ class Schedule:
         logger.warning("nothing more is begun: %s", self.closed)
         return True
 
-    def begin(self, engine: Engine, key: str) -> None:
+    def begin(self, engine: Engine, key: str, egress: str = "") -> None:
         """Give a source's next job to a worker."""
         job = self.next_job(key)
         if job is None:
@@ -299,11 +302,13 @@ class Schedule:
             heappush(self.later, (time.time() + TICK_S, key))
             return
         if job.remote:
-            self.budget.spend()
+            assert egress, f"{key} is fetched from nowhere"
+            job = replace(job, egress=egress)
+            self.budget(egress).spend()
             self.begun.add(key)
         self.running[job.ticket] = job, time.time()
         limit_s = self.config.max_fetch_s if job.stage == "source" else self.config.max_cut_s
-        engine.give(job.ticket, job.task, limit_s)
+        engine.give(job.ticket, job.task, limit_s, job.egress or None)
 
     # --- what became of it
 
@@ -331,8 +336,8 @@ class Schedule:
         None when there is to be none.
         """
         if job.remote and not is_limited(outcome):
-            self.budget.relax()
-            self.limited = 0
+            self.budget(job.egress).relax()
+            self.limited[job.egress] = 0
         if isinstance(outcome, Failed):
             return self.failed(job, item, outcome, started_s)
         self.keep(job.stage, item, outcome, started_s)
@@ -365,14 +370,18 @@ class Schedule:
     def failed(self, job: Job, item: str, failure: Failed, started_s: float) -> float | None:
         """Tell the ledger of a failure; returns the seconds until another attempt, or None."""
         if failure.error_class is ErrorClass.RATE_LIMITED:  # no attempt of this source
-            wait_s = self.budget.trip(failure.retry_after_s)
-            self.limited += 1
-            if wait_s <= self.config.max_wait_s and self.limited < MOST_LIMITED:
+            wait_s = self.budget(job.egress).trip(failure.retry_after_s)
+            self.limited[job.egress] += 1
+            refusals = self.limited[job.egress]
+            if wait_s <= self.config.max_wait_s and refusals < MOST_LIMITED:
                 return wait_s
-            most = self.limited >= MOST_LIMITED
-            asked = f"{self.limited} refusals in a row" if most else f"asked to wait {wait_s:.0f} s"
-            self.closed = f"rate limit: {asked}"
-            logger.warning("nothing more is fetched: %s (%s)", self.closed, failure.message)
+            most = refusals >= MOST_LIMITED
+            asked = f"{refusals} refusals in a row" if most else f"asked to wait {wait_s:.0f} s"
+            self.barred[job.egress] = f"rate limit: {asked}"
+            logger.warning("nothing more from %s: %s (%s)", job.egress, asked, failure.message)
+            if set(self.egresses) - self.barred.keys():
+                return 0.0
+            self.closed = "; ".join(self.barred.values())
             self.fail(job.stage, item, failure, started_s)
             return None
         self.attempts[job.stage, item] += 1

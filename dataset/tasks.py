@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import soundfile as sf
 
@@ -37,6 +37,7 @@ from dataset.sources import (
 
 logger = logging.getLogger(__name__)
 
+PRELOAD = ("dataset.preload",)  # modules that workers have before they begin
 SOURCES, CLIPS = "sources", "clips"  # folders of the data folder
 SYSTEM_ERROR = 2  # of libsndfile: a read or write failed
 OFF_S = 0.5  # by which a file that was written whole may differ from its length
@@ -59,6 +60,8 @@ class FetchConfig(SourceConfig):
     limit: int | None = None  # sources fetched in this run
     measures: Amount = "full"  # of clips; basic: no loudness, bandwidth, fingerprint
     audio_rights: str | None = None  # in recordings whose page says none
+    engine: Literal["local", "ray"] = "local"  # who fetches and cuts
+    address: str | None = None  # of the Ray cluster; None: one begun on this machine
     budget: BudgetConfig = field(default_factory=BudgetConfig)
     cut: CutConfig = field(default_factory=CutConfig)
 

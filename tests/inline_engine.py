@@ -10,11 +10,17 @@ class Inline:
     def __init__(self) -> None:
         self.ended: list[tuple[Any, Any]] = []
 
+    def egresses(self) -> list[str]:
+        """One address."""
+        return ["default"]
+
     def idle(self) -> int:
         """One job at a time."""
         return 0 if self.ended else 1
 
-    def give(self, ticket: Hashable, task: Callable[[], Any], limit_s: float) -> None:
+    def give(
+        self, ticket: Hashable, task: Callable[[], Any], limit_s: float, egress: str | None = None
+    ) -> None:
         """Run a job."""
         self.ended.append((ticket, task()))
 

@@ -200,7 +200,7 @@ class Dying(Inline):
     def __post_init__(self) -> None:
         super().__init__()
 
-    def give(self, ticket: Any, task: Any, limit_s: float) -> None:
+    def give(self, ticket: Any, task: Any, limit_s: float, egress: str | None = None) -> None:
         if ticket[0] == "cut" and self.times:
             self.times -= 1
             self.ended.append((ticket, Ended(self.why, overtime=False)))
