@@ -1,6 +1,7 @@
 """The command line: one thin command a stage, nothing heavy imported before its body runs."""
 
 import dataclasses
+import errno
 import functools
 import inspect
 import io
@@ -29,6 +30,13 @@ from crawler.summary import Summary
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 DONE, MENDABLE, USAGE, VIOLATIONS, INCOMPLETE = 0, 1, 2, 3, 75  # exit codes
+ROOM = "make room and run the same command again", INCOMPLETE
+PLACE = "move it away or mend its rights, or give another folder", MENDABLE
+OF_THE_DISK = {  # errno -> what a person can do, exit code; any other OSError is our bug
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), ROOM),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), PLACE),
+    **dict.fromkeys((errno.EEXIST, errno.ENOTDIR, errno.EISDIR), PLACE),
+}
 SECTIONS = ("crawl", "pair", "fetch", "split", "train", "generate")  # tables of --config
 DEFAULT_DATA = Path("data/corpus")
 
@@ -132,6 +140,13 @@ def command(
             except UserError as error:
                 typer.echo(f"earscribe: {error}", err=True)
                 raise typer.Exit(MENDABLE) from error
+            except OSError as error:
+                if error.errno not in OF_THE_DISK:
+                    raise
+                advice, code = OF_THE_DISK[error.errno]
+                place = f" {error.filename}" if error.filename else ""
+                typer.echo(f"earscribe: cannot write{place} ({error.strerror}): {advice}", err=True)
+                raise typer.Exit(code) from error
 
         added = [
             inspect.Parameter(
@@ -456,7 +471,8 @@ def fetch(
         recheck_after_days=recheck_after, measures=measures, engine=engine, address=address,
         allow_loopback=allow_loopback,
     )  # fmt: skip
-    perform(common, "fetch", plan if dry_run else run, common.data, config)
+    with interruptible("fetch"):
+        perform(common, "fetch", plan if dry_run else run, common.data, config)
 
 
 @command(STAGES, "earscribe validate --json")

@@ -1,8 +1,10 @@
 """The ledger: one SQLite file that holds the state of every (stage, item) and every attempt."""
 
+import errno
 import fcntl
 import json
 import os
+import shutil
 import sqlite3
 import threading
 import time
@@ -50,6 +52,7 @@ CREATE TABLE IF NOT EXISTS notes (
 """
 LOOKED_UP = 20_000  # items at a time: SQLite takes 32,766 values
 CACHE_KIB = 65_536
+FULL_BYTES = 65_536  # a disk with less left is full
 COLUMNS = "stage, item, state, error_class, message, result, attempts, updated_s"  # of an Entry
 
 
@@ -167,7 +170,10 @@ class Ledger:
         if read_only and not (self.path.is_file() and self.path.stat().st_size):
             raise UserError(f"no ledger at {self.path}: nothing has been run on this folder yet")
         address = self._reading_address() if read_only else f"{self._uri}?mode=rwc"
-        db = sqlite3.connect(address, uri=True, check_same_thread=False, isolation_level=None)
+        try:
+            db = sqlite3.connect(address, uri=True, check_same_thread=False, isolation_level=None)
+        except sqlite3.DatabaseError as error:
+            raise self._unusable(error) from error
         try:
             db.execute(f"PRAGMA query_only={int(read_only)}")
             db.execute("PRAGMA busy_timeout=10000")
@@ -204,7 +210,11 @@ class Ledger:
         beside = self.path.with_name(f"{LEDGER_NAME}-wal")  # of a run, or left by a killed one
         return f"{self._uri}?mode=ro{'' if beside.exists() else '&immutable=1'}"
 
-    def _unusable(self, error: sqlite3.DatabaseError) -> UserError:
+    def _unusable(self, error: sqlite3.DatabaseError) -> Exception:
+        code = getattr(error, "sqlite_errorcode", None)
+        free = shutil.disk_usage(self.path.parent).free if self.path.parent.is_dir() else 0
+        if code == sqlite3.SQLITE_FULL or (code is not None and free < FULL_BYTES):
+            return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
         return UserError(
             f"{self.path} is not a ledger, or cannot be read and written ({error}): mend that, "
             "move it away or give another folder with --data"

@@ -118,8 +118,9 @@ def _converted(value: Any, kind: Any, where: str) -> Any:
             if value is None:
                 return None
         elif origin is typing.Literal:
-            if value in arguments:
-                return value
+            for one in arguments:
+                if (type(value) is type(one) and value == one) or value == str(one):
+                    return one
         elif origin is tuple:
             parts = value.split(",") if isinstance(value, str) else value
             if isinstance(parts, list | tuple):
@@ -142,7 +143,10 @@ def _converted(value: Any, kind: Any, where: str) -> Any:
                 return number
         elif origin is str and isinstance(value, str):
             return value
-    names = " or ".join(getattr(choice, "__name__", str(choice)) for choice in choices)
+    told = (choice for choice in choices if choice is not types.NoneType)
+    names = " or ".join(getattr(choice, "__name__", str(choice)) for choice in told)
+    if dataclasses.is_dataclass(kind):
+        names = f"a table of {', '.join(item.name for item in dataclasses.fields(kind))}"
     if any(typing.get_origin(choice) is typing.Literal for choice in choices):
         allowed = [str(a) for choice in choices for a in typing.get_args(choice)]
         names = "one of " + ", ".join(allowed)

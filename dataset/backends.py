@@ -5,6 +5,8 @@ the millisecond alone: a clip would depend on what is cut with it.
 """
 
 import importlib.metadata
+import re
+import signal
 import subprocess
 import tempfile
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
@@ -30,8 +32,10 @@ from dataset.decoding import (
 )
 from dataset.measures import Meter
 from dataset.schema import ErrorClass
+from dataset.workers import CRASHES
 
 Blocks = Generator[tuple[int, Samples]]  # (index in the player's count, samples) without gaps
+RETURNED = re.compile(r"error code: (-?\d+)")  # as pydub says it
 FFMPEG = ("ffmpeg", "-nostdin", "-v", "error", "-threads", "1", "-filter_threads", "1")
 
 
@@ -86,7 +90,16 @@ def by_ffmpeg(source: Path, config: CutConfig) -> Blocks:
         if child.wait() != 0:
             errors.seek(0)
             said = errors.read().decode(errors="replace").strip().splitlines() or ["no reason"]
-            raise AudioError(ErrorClass.NOT_MEDIA, f"{source.name}: ffmpeg: {said[-1]}")
+            raise ended(source, "ffmpeg", child.returncode, said[-1])
+
+
+def ended(source: Path, name: str, code: int, said: str) -> AudioError:
+    """The failure of a command: of its file, unless somebody killed it."""
+    known = -code in set(signal.Signals)
+    killed = signal.Signals(-code).name if known else ""
+    if not killed or killed in CRASHES:
+        return AudioError(ErrorClass.NOT_MEDIA, f"{source.name}: {name}: {killed or said}")
+    return AudioError(ErrorClass.EXTRACTOR, f"{source.name}: {name} was killed by {killed}")
 
 
 def by_pydub(source: Path, config: CutConfig) -> Blocks:
@@ -103,8 +116,9 @@ def pydub_frames(source: Path) -> Iterator[AudioFrame]:
     try:  # a known codec, or it asks ffprobe, which may be missing
         segment = pydub.AudioSegment.from_file(str(source.absolute()), codec=codec)
     except pydub.exceptions.CouldntDecodeError as error:
+        code = RETURNED.search(str(error))
         said = str(error).strip().splitlines()[-1]
-        raise AudioError(ErrorClass.NOT_MEDIA, f"{source.name}: pydub: {said}") from error
+        raise ended(source, "pydub", int(code[1]) if code else 1, said) from error
     samples = np.frombuffer(segment.set_sample_width(2).raw_data, dtype=np.int16)
     samples = samples.reshape(-1, segment.channels)
     for start in range(0, len(samples), BLOCK):

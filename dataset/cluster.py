@@ -35,6 +35,7 @@ except ImportError as error:
     ) from error
 
 EGRESS = "egress"  # the resource of a host that may ask servers
+CONNECT_S = 5.0
 LOOK_S = 1.0  # between two looks of an actor at its task
 
 
@@ -86,6 +87,12 @@ def is_egress(node: dict[str, Any]) -> bool:
     return EGRESS in node["Resources"]
 
 
+def refuse_silence(address: str) -> None:
+    """OSError or ValueError when nobody hears at HOST:PORT, where Ray would wait for minutes."""
+    host, _, port = address.rpartition(":")
+    socket.create_connection((host, int(port)), CONNECT_S).close()
+
+
 class Actors:
     """An Engine on a cluster: fetches on hosts with an egress slot, cuts on any."""
 
@@ -101,6 +108,8 @@ class Actors:
         address = self.config.address
         own: dict[str, Any] = {} if address else {"resources": {EGRESS: 1}}
         try:
+            if address and address != "auto":
+                refuse_silence(address)
             ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR, **own)
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
             reason = str(error).splitlines()[0]

@@ -1,6 +1,7 @@
 """The fetch stage: every source once, its bounds, its clips, and the index that tells of them."""
 
 import gc
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -10,11 +11,11 @@ import pyarrow.compute as pc
 
 from crawler.draining import draining
 from crawler.files import TEMPORARY_PREFIX, sweep_temporary
-from crawler.ledger import Ledger, State
+from crawler.ledger import LEDGER_NAME, Ledger, State
 from crawler.summary import Progress, Summary, silent
 from dataset.duplicates import fill_duplicates
 from dataset.engines import Engine, started
-from dataset.index import PAIRS_NAME, load_some, read_table, write_columns
+from dataset.index import PAIRS_NAME, load_some, read_table, reading, write_columns
 from dataset.missing import MISSING_NAME, write_missing
 from dataset.partial import KNOWN, PART
 from dataset.rows import Asked
@@ -37,8 +38,10 @@ def fetch(
     """
     data = data if config.engine == "local" else data.absolute()  # the same on all hosts
     index = data / PAIRS_NAME
+    with reading(index):
+        pass  # else no ledger is made
     running = nullcontext(engine) if engine else started(data, config)
-    with Ledger(data) as ledger, running as engine, draining() as stop:
+    with Ledger(data) as ledger, draining() as stop, running as engine:
         sweep(data)
         with quick():
             stage = Schedule(data, config, ledger, read_table(index, Asked._fields))
@@ -82,8 +85,8 @@ def plan(data: Path, config: FetchConfig, progress: Progress = silent) -> Summar
 
     Sizes are guessed from the sources that are known. Fetches nothing and writes nothing.
     """
-    with Ledger(data) as ledger:
-        table = read_table(data / PAIRS_NAME, {*Asked._fields, *STATED})
+    table = read_table(data / PAIRS_NAME, {*Asked._fields, *STATED})
+    with what_is_known(data) as ledger:
         stage = Schedule(data, config, ledger, table)
         left = [job for key in stage.todo() if (job := stage.next_job(key))]
         sizes = [b.num_bytes for b in stage.known.sources.values() if b.num_bytes]
@@ -104,6 +107,17 @@ def plan(data: Path, config: FetchConfig, progress: Progress = silent) -> Summar
             "gigabytes": round(requests * mean / 1e9, 2),
         },
     )
+
+
+@contextmanager
+def what_is_known(data: Path) -> Iterator[Ledger]:
+    """The ledger of a folder, to be read alone; an empty one elsewhere when there is none."""
+    if (data / LEDGER_NAME).is_file():
+        with Ledger(data, read_only=True) as ledger:
+            yield ledger
+    else:
+        with tempfile.TemporaryDirectory() as empty, Ledger(Path(empty)) as ledger:
+            yield ledger
 
 
 def sweep(data: Path) -> None:

@@ -3,6 +3,7 @@
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -52,7 +53,8 @@ def clean(
         raise UserError(f"no data folder {data}: give one with --data")
     counts: Counter[str] = Counter()
     told, num_bytes, done = [], 0, "to delete" if dry_run else "deleted"
-    with folder_lock(data), Ledger(data, read_only=True) as ledger:
+    lock = nullcontext() if dry_run else folder_lock(data)
+    with lock, Ledger(data, read_only=True) as ledger:
         pairs = load_pairs(data / PAIRS_NAME)
         for found in look(data, ledger, pairs, fingerprint(config), clips=clips):
             if found.kept is not None:

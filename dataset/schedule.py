@@ -41,7 +41,7 @@ from dataset.tasks import (
     join_parts,
     whole,
 )
-from dataset.workers import Ended
+from dataset.workers import CRASHES, Ended
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +49,6 @@ CHUNK = 5_000  # sources that are looked up at a time
 TICK_S = 0.2  # between two looks at signals and clocks
 DAY_S = 86_400.0
 AGAIN = (ErrorClass.NETWORK, ErrorClass.SERVER_ERROR)  # asked for again within a run
-CRASHES = ("SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL")  # a decoder's own fault
 UNBOUND = ErrorClass.BAD_BOUNDS
 MOST_LIMITED = 5  # rate-limit answers in a row end the run's fetching
 BETWEEN = re.compile(r" (?=https?://)")  # addresses in a pair's source_url

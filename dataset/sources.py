@@ -90,6 +90,7 @@ class Source:
     video_id: str | None = None  # as the site has it
     uploader: str | None = None
     upload_date: str | None = None  # YYYYMMDD
+    complete: bool = False  # it has as many bytes as were announced
     tools: Mapping[str, str]
 
 
@@ -180,10 +181,10 @@ def download(url: str, target_stem: Path, config: SourceConfig) -> Source:
         raise SourceError(
             ErrorClass.NETWORK, f"{url} ended after {num_bytes} of {whole.num_bytes} bytes"
         )
-    return source_of(info, path)
+    return source_of(info, path, complete=whole is not None)
 
 
-def source_of(info: Mapping[str, Any], path: Path) -> Source:
+def source_of(info: Mapping[str, Any], path: Path, *, complete: bool) -> Source:
     """What yt-dlp found out."""
     return Source(
         path=path,
@@ -201,6 +202,7 @@ def source_of(info: Mapping[str, Any], path: Path) -> Source:
         video_id=info.get("id"),
         uploader=info.get("uploader"),
         upload_date=info.get("upload_date"),
+        complete=complete,
         tools={"yt-dlp": yt_dlp.version.__version__, "extractor": info.get("extractor") or ""},
     )
 

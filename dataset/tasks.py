@@ -78,8 +78,9 @@ class FetchConfig(SourceConfig):
             raise UserError(
                 f"fetch.min_clip_s {self.min_clip_s} is not in 0..max_clip_s ({self.max_clip_s})"
             )
-        if self.limit is not None and self.limit < 0:
-            raise UserError(f"fetch.limit {self.limit} is below 0")
+        for name in ("limit", "recheck_after_days", "min_free_mb"):
+            if (getattr(self, name) or 0) < 0:
+                raise UserError(f"fetch.{name} {getattr(self, name)} is below 0")
         refuse_retry(self.retry)
 
 
@@ -156,9 +157,10 @@ def fetch_one(data: Path, key: str, url: str, config: SourceConfig) -> list[Outc
     """Fetch a source and decode it to verify it."""
     stem = stem_of(data, key)
     stem.parent.mkdir(parents=True, exist_ok=True)
-    resumed = any(stem.parent.glob(f"{stem.name}.*"))
+    resumed, complete = any(stem.parent.glob(f"{stem.name}.*")), False
     try:
         source = fetch_source(url, stem, config)
+        complete = source.complete
         return [verified(source, url, config)]
     except (SourceError, OSError) as error:
         return [caught(error)]
@@ -166,6 +168,8 @@ def fetch_one(data: Path, key: str, url: str, config: SourceConfig) -> list[Outc
         forget(stem)
         if resumed:  # what was there before may be to blame: the next attempt begins afresh
             return [Failed(ErrorClass.NETWORK, f"resumed, but {error}")]
+        if complete and error.error_class is ErrorClass.NETWORK:  # no other attempt gets more
+            return [Failed(ErrorClass.NOT_MEDIA, str(error))]
         return [caught(error)]
 
 

@@ -23,6 +23,7 @@ BEGIN_S = 10.0  # for a killed fork server to be gone, so that another one begin
 PAUSE_S = 0.05  # between two looks for that
 END_S = 5.0  # for the kernel to end a killed process
 LOG_FORMAT = "%(levelname)s %(name)s: %(message)s"
+CRASHES = ("SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL")  # a program's own fault
 SIGNALS = (signal.SIGINT, signal.SIGTERM)  # a wish to our process alone, which drains
 
 

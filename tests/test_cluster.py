@@ -190,6 +190,13 @@ def test_without_ray_its_name_is_said(data: Path, monkeypatch: pytest.MonkeyPatc
         fetch(data, asks(engine="ray"))
 
 
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "nonsense", ":", "127.0.0.1:99999"])
+def test_an_address_where_nobody_hears_is_one_line(data: Path, address: str) -> None:
+    pytest.importorskip("ray")
+    with pytest.raises(UserError, match=f"no Ray cluster at fetch.address '{address}'"):
+        fetch(data, asks(engine="ray", address=address))
+
+
 def test_a_host_that_does_not_see_the_folder_says_so(tmp_path: Path) -> None:
     cluster = pytest.importorskip("dataset.cluster")
     with pytest.raises(UserError, match="must share the data folder under this path"):

@@ -1,7 +1,11 @@
 """A later run keeps what is whole, deletes what nobody needs, asks again for what may change."""
 
 import dataclasses
+import errno
+import os
 import shutil
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -9,10 +13,14 @@ import pytest
 from inline_engine import Inline
 from tone_site import CONFIG, OFFSETS, WHOLE, corpus, data, paired, replica, rows, works
 
+import cli
 import dataset.tasks
+from crawler.errors import UserError
 from crawler.items import write_works
+from crawler.ledger import Ledger, State
 from dataset.budget import BudgetConfig
-from dataset.fetch import fetch
+from dataset.clips import CutConfig
+from dataset.fetch import fetch, plan
 from dataset.leftovers import clean
 from dataset.pairing import PairConfig, pair
 from dataset.schema import ErrorClass
@@ -142,3 +150,103 @@ def test_a_run_that_leaves_something_undone_says_so(data: Path, replica: Replica
     again = fetch(data, asks(retry="failed:gone", limit=1))
     assert again.details["stopped"] == "fetch.limit 1"
     assert again.incomplete
+
+
+# --- what a person meets ----------------------------------------------------------------------
+
+
+def run_cli(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "import cli; cli.app()", *map(str, arguments)]
+    env = {**os.environ, "EARSCRIBE_FETCH_MIN_CLIP_S": "0.5"}
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=env)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def test_a_dry_run_writes_nothing(data: Path, tmp_path: Path, replica: Replica) -> None:
+    shutil.rmtree(data / "sources", ignore_errors=True)
+    for name in (".lock", "ledger.sqlite"):
+        (data / name).unlink(missing_ok=True)
+    before = contents(data)
+    assert plan(data, CONFIG).details["sources to fetch"] == 4
+    assert contents(data) == before
+    fetch(data, CONFIG)
+    (data / ".lock").unlink()
+    before = contents(data)
+    plan(data, CONFIG)
+    clean(data, CONFIG, dry_run=True)
+    assert contents(data) == before
+    for run in (plan, fetch):
+        with pytest.raises(UserError, match="no index"):
+            run(tmp_path / "typo", CONFIG)
+    assert not (tmp_path / "typo").exists()
+
+
+@pytest.mark.parametrize("name", ["sources", "clips", "ledger.sqlite"])
+def test_a_thing_in_the_place_of_a_file_or_folder_is_one_line(
+    data: Path, replica: Replica, name: str
+) -> None:
+    if name == "ledger.sqlite":
+        (data / name).unlink(missing_ok=True)
+        (data / name).mkdir()
+    else:
+        (data / name).write_text("mine")
+    done = run_cli("fetch", "--data", data, "--allow-loopback")
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert str(data / name) in done.stderr
+    assert "move it away" in done.stderr
+
+
+def test_a_full_disk_is_one_line_that_asks_for_room(
+    data: Path,
+    replica: Replica,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def no_room(*_: object) -> bool:
+        raise OSError(errno.ENOSPC, "No space left on device", "pairs.parquet")
+
+    monkeypatch.setattr("dataset.fetch.write_columns", no_room)
+    with pytest.raises(SystemExit) as ended:
+        cli.app(["fetch", "--data", str(data), "--allow-loopback"])
+    assert ended.value.code == cli.INCOMPLETE
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert told.endswith("make room and run the same command again")
+
+
+def test_a_full_ledger_is_a_full_disk(tmp_path: Path) -> None:
+    with Ledger(tmp_path) as ledger:
+        ledger._db.execute("PRAGMA max_page_count=8")
+        with pytest.raises(OSError, match="No space left") as caught:
+            for number in range(1_000):
+                ledger.record("cut", str(number), State.OK, result={"file": "x" * 100})
+    assert caught.value.errno == errno.ENOSPC
+
+
+def test_a_file_that_came_whole_and_is_broken_is_not_asked_for_again(
+    data: Path, replica: Replica
+) -> None:
+    replica.faults[media(OFFSETS)] = "corrupt"
+    assert fetch(data, CONFIG).counts == {"failed: not_media": 4, "ok": 8}
+    asked = len(replica.requests)
+    fetch(data, CONFIG)
+    assert len(replica.requests) == asked
+
+
+@pytest.mark.parametrize(
+    ("signal_name", "error_class"), [("KILL", "extractor"), ("SEGV", "not_media")]
+)
+def test_a_decoder_that_is_killed_may_do_better_another_time(
+    data: Path, replica: Replica, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    signal_name: str, error_class: str,
+) -> None:  # fmt: skip
+    command = tmp_path / "bin" / "ffmpeg"
+    command.parent.mkdir()
+    command.write_text(f"#!/bin/sh\ncase $1 in -version) exit 0;; esac\nkill -{signal_name} $$\n")
+    command.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{command.parent}:{os.environ['PATH']}")
+    by_command = asks(cut=CutConfig(backend="ffmpeg"))
+    assert fetch(data, by_command, engine=Inline()).counts == {f"failed: {error_class}": 12}

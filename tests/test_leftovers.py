@@ -296,7 +296,7 @@ def test_a_run_at_work_no_folder_no_index_and_no_right_are_one_line(
     fetched: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with Ledger(fetched), pytest.raises(LockedError, match="another run"):
-        clean(fetched, CONFIG, dry_run=True)
+        clean(fetched, CONFIG)
     with pytest.raises(UserError, match="no data folder"):
         clean(tmp_path / "none", CONFIG)
     assert not (tmp_path / "none").exists()

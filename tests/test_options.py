@@ -14,6 +14,7 @@ from crawler.options import layered, misspelt, read_toml, refuse_unknown_section
 class Cut:
     sample_rate: int = 16_000
     codec: Literal["flac", "wav"] = "flac"
+    channels: Literal[1, 2] = 1
 
 
 @dataclass(frozen=True)
@@ -31,9 +32,10 @@ class Config:
 def test_each_layer_covers_the_one_before() -> None:
     toml = {"fetch": {"workers": 3, "delay_s": 2, "cut": {"codec": "wav"}}}
     environment = {"EARSCRIBE_FETCH_DELAY_S": "4.5", "EARSCRIBE_FETCH_CUT_SAMPLE_RATE": "8000"}
+    environment["EARSCRIBE_FETCH_CUT_CHANNELS"] = "2"
     flags = {"workers": 5, "contact": None}
     config = layered(Config(), "fetch", toml=toml, environment=environment, flags=flags)
-    assert config == Config(workers=5, delay_s=4.5, cut=Cut(8000, "wav"))
+    assert config == Config(workers=5, delay_s=4.5, cut=Cut(8000, "wav", 2))
 
 
 @pytest.mark.parametrize(
@@ -61,6 +63,8 @@ def test_the_environment_is_read_as_the_field_is_typed(name: str, value: str, re
         ({"workers": 2.5}, "workers = 2.5 is not allowed: give int"),
         ({"workers": True}, "workers = True is not allowed: give int"),
         ({"keep": "maybe"}, "keep = 'maybe' is not allowed: give bool"),
+        ({"cut": {"channels": True}}, "channels = True is not allowed: give one of 1, 2"),
+        ({"cut": {"channels": 1.0}}, "channels = 1.0 is not allowed: give one of 1, 2"),
         ({"keep": 1}, "keep = 1 is not allowed: give bool"),
         ({"delay_s": float("nan")}, "delay_s = nan is not a finite number"),
         ({"delay_s": "inf"}, "delay_s = 'inf' is not a finite number"),
