@@ -123,7 +123,7 @@ def scan(folder: Path, clips: int) -> dict[str, float]:
     with Ledger(data) as ledger, quick():
         stage = Schedule(data, CONFIG, ledger, read_table(data / PAIRS_NAME, Asked._fields))
         stage.adopt()
-        left = stage.todo()
+        left = stage.jobs.sources()
     seconds = time.perf_counter() - begun
     assert not left, f"{len(left)} sources are left to do"
     return {"scan_clips": clips, "scan_s": round(seconds, 2)}

@@ -140,8 +140,10 @@ class Actors:
         """The addresses of the living hosts that have an egress slot."""
         return sorted({one["NodeManagerAddress"] for one in living_nodes() if is_egress(one)})
 
-    def idle(self) -> int:
-        """How many more cuts there are CPUs for."""
+    def idle(self, egress: str | None = None) -> int:
+        """How many more cuts there are CPUs for; fetches need none."""
+        if egress is not None:
+            return self.config.workers
         resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
         cuts = sum(actor.node is None for _, actor in self.running.values())
         return int(resources.get("CPU", 0)) - cuts

@@ -15,8 +15,8 @@ class Engine(Protocol):
     def egresses(self) -> Sequence[str]:
         """The names of the addresses from which servers may be asked; each has its own budget."""
 
-    def idle(self) -> int:
-        """How many cuts it would begin at once; of fetches, the settings say how many."""
+    def idle(self, egress: str | None = None) -> int:
+        """How many jobs it would begin at once: cuts, or fetches from an address."""
 
     def give(
         self, ticket: Hashable, task: Callable[[], Any], limit_s: float, egress: str | None = None
@@ -37,6 +37,10 @@ class Local(Workers):
     def egresses(self) -> Sequence[str]:
         """The one address."""
         return [self.egress]
+
+    def idle(self, egress: str | None = None) -> int:
+        """As `Workers.idle`: any worker does either."""
+        return super().idle()
 
     def give(
         self, ticket: Hashable, task: Callable[[], Any], limit_s: float, egress: str | None = None

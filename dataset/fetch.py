@@ -46,7 +46,7 @@ def fetch(
         with quick():
             stage = Schedule(data, config, ledger, read_table(index, Asked._fields))
             stage.adopt()
-            todo = stage.todo()
+            todo = stage.jobs.sources()
         stage.run(todo, engine, stop, progress)
         with quick():
             found = fill_duplicates(stage.known.rebuilt())
@@ -88,7 +88,7 @@ def plan(data: Path, config: FetchConfig, progress: Progress = silent) -> Summar
     table = read_table(data / PAIRS_NAME, {*Asked._fields, *STATED})
     with what_is_known(data) as ledger:
         stage = Schedule(data, config, ledger, table)
-        left = [job for key in stage.todo() if (job := stage.next_job(key))]
+        left = [job for key in stage.jobs.sources() if (job := stage.jobs.next_of(key))]
         sizes = [b.num_bytes for b in stage.known.sources.values() if b.num_bytes]
     requests = sum(job.remote for job in left)
     requests = requests if config.limit is None else min(requests, config.limit)

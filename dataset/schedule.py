@@ -1,30 +1,25 @@
-"""What is to be done for each recording, who does it, and what became of it."""
+"""One run of the fetch stage: who does which job, and what became of it."""
 
 import logging
-import os
 import random
-import re
 import shutil
-import stat
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from heapq import heappop, heappush
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from crawler.files import atomic_path
-from crawler.ledger import Brief, Ledger, State, in_chunks
+from crawler.ledger import Ledger, State
 from crawler.summary import Progress
-from dataset.bounds import Request
 from dataset.budget import Budget
 from dataset.engines import Engine
+from dataset.jobs import Job, Jobs, Ticket, addresses, is_limited
 from dataset.rows import Known, was_had
 from dataset.schema import ErrorClass
 from dataset.tasks import (
@@ -32,44 +27,17 @@ from dataset.tasks import (
     FetchConfig,
     Finished,
     Outcome,
-    Task,
     caught,
-    copy_one,
-    cut_all,
-    fetch_one,
     fingerprint,
-    join_parts,
     whole,
 )
 from dataset.workers import CRASHES, Ended
 
 logger = logging.getLogger(__name__)
 
-CHUNK = 5_000  # sources that are looked up at a time
 TICK_S = 0.2  # between two looks at signals and clocks
-DAY_S = 86_400.0
 AGAIN = (ErrorClass.NETWORK, ErrorClass.SERVER_ERROR)  # asked for again within a run
-UNBOUND = ErrorClass.BAD_BOUNDS
 MOST_LIMITED = 5  # rate-limit answers in a row end the run's fetching
-BETWEEN = re.compile(r" (?=https?://)")  # addresses in a pair's source_url
-Ticket = tuple[str, str]  # of a job: its stage and first item
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """Work for one worker: the items of one source in one stage."""
-
-    key: str  # of the source that asks for it
-    stage: str
-    items: Sequence[str]
-    task: Task  # an outcome an item; none: the source is to be had again
-    remote: bool = False  # asks a server
-    egress: str = ""  # from this address, once it is under way
-
-    @property
-    def ticket(self) -> Ticket:
-        """Its name among the jobs under way."""
-        return self.stage, self.items[0]
 
 
 class Schedule:
@@ -77,9 +45,9 @@ class Schedule:
 
     def __init__(self, data: Path, config: FetchConfig, ledger: Ledger, table: pa.Table) -> None:
         self.data, self.config, self.ledger = data, config, ledger
-        self.mark = fingerprint(config)
         limits_s = config.min_clip_s, config.max_clip_s
-        self.known = Known(ledger, table, self.mark, limits_s, config.audio_rights)
+        self.known = Known(ledger, table, fingerprint(config), limits_s, config.audio_rights)
+        self.jobs = Jobs(data, config, self.known)
         self.budgets: dict[str, Budget] = {}  # of the addresses from which servers are asked
         self.egresses: Sequence[str] = ()  # these addresses, as the engine last told
         self.barred: dict[str, str] = {}  # address -> why nothing more is fetched from it
@@ -88,8 +56,6 @@ class Schedule:
         self.later: list[tuple[float, str]] = []  # a heap: when a source is asked for again
         self.running: dict[Ticket, tuple[Job, float]] = {}
         self.attempts: Counter[tuple[str, str]] = Counter()  # of (stage, item) in this run
-        self.settled: set[tuple[str, str]] = set()  # (stage, item) not tried again in this run
-        self.anew: set[str] = set()  # sources to be had again, as they do not reach their bounds
         self.begun: set[str] = set()  # sources asked for in this run
         self.limited: Counter[str] = Counter()  # rate-limit answers to an address in a row
         self.closed = ""  # why nothing more is fetched in this run
@@ -104,108 +70,6 @@ class Schedule:
                 if whole(self.data, entry.result):
                     self.record(stage, entry.item, State.OK, result=entry.result)
                     self.done["adopted"] += 1
-
-    # --- what is to do
-
-    def todo(self) -> list[str]:
-        """The sources that something is to be done for, nearly in the order of the index."""
-        groups, sources = self.known.groups, self.known.sources
-        there = [key for key in groups if key in sources and sources[key].state is State.OK]
-        left = {key for key in groups.keys() - there if self.to_have(key)}
-        for keys in in_chunks(there, CHUNK):
-            left |= {key for key, clips in self.missing(keys).items() if clips}
-            bounds = ((key, sources[key]._replace(error_class=UNBOUND)) for key in keys)
-            due = [key for key, brief in bounds if self.another_time(brief)]
-            self.anew |= self.known.unbound(due)
-        limited = {key for key in left if is_limited(sources.get(key))}
-        order = [key for key in groups if key in left | self.anew]
-        return sorted(order, key=limited.__contains__)  # others first: they may be refused again
-
-    def next_job(self, key: str) -> Job | None:
-        """What is to be done next for a source; None when nothing is."""
-        source = self.known.source(key)
-        anew = key in self.anew and ("source", key) not in self.settled
-        if source is not None and source.state is State.OK and not anew:
-            missing = self.missing([key])[key]
-            if not missing:
-                return None
-            if (self.data / source.result["file"]).is_file():
-                task = partial(
-                    cut_all,
-                    self.data,
-                    source.result,
-                    missing,
-                    self.config.cut,
-                    self.mark,
-                    self.config.measures,
-                )
-                return Job(key, "cut", list(missing), task)
-        elif not anew and not self.to_have(key):
-            return None
-        return None if ("source", key) in self.settled else self.obtain(key)
-
-    def obtain(self, key: str) -> Job | None:
-        """How a source is had: fetched, copied, or joined of parts that are had first."""
-        url = self.known.url(key)
-        if key in self.known.local:
-            return Job(key, "source", [key], partial(copy_one, self.data, key, url, self.config))
-        parts = addresses(url)
-        if len(parts) == 1:
-            return self.fetch_job(key, key, url)
-        found = []
-        for address in parts:
-            item = self.known.key_of(address)
-            part = self.known.source(item)
-            if part and part.state is State.OK and (self.data / part.result["file"]).is_file():
-                found.append(part.result)
-            elif self.to_have(item):
-                return self.fetch_job(key, item, address)
-            else:
-                return None
-        return Job(
-            key, "source", [key], partial(join_parts, self.data, key, url, found, self.config)
-        )
-
-    def fetch_job(self, key: str, item: str, url: str) -> Job:
-        """Fetch the source `item`, which may be a part of the source `key`."""
-        task = partial(fetch_one, self.data, item, url, self.config)
-        return Job(key, "source", [item], task, remote=True)
-
-    def missing(self, keys: Iterable[str]) -> dict[str, dict[str, Request]]:
-        """The clips that are still to be cut of finished sources, each by its item."""
-        asked = self.known.asked_of(keys)
-        briefs = self.known.briefs("cut", chain.from_iterable(asked.values()))
-        return {
-            key: {
-                item: request
-                for item, request in requests.items()
-                if self.wanted("cut", item, briefs.get(item))
-            }
-            for key, requests in asked.items()
-        }
-
-    def to_have(self, key: str) -> bool:
-        """Whether a source is to be had, or had again, in this run."""
-        return self.wanted("source", key, self.known.sources.get(key))
-
-    def wanted(self, stage: str, item: str, brief: Brief | None) -> bool:
-        """Whether an item, of which so much is known, is to be worked on in this run."""
-        if (stage, item) in self.settled:
-            return False
-        if brief is None or brief.state is State.PENDING:
-            return stage == "cut" or self.config.retry is None
-        if brief.state is State.OK:
-            return size_of(f"{self.data}/{brief.file}") != brief.num_bytes
-        return self.another_time(brief)
-
-    def another_time(self, failed: Brief) -> bool:
-        """Whether what failed in an earlier run is tried again."""
-        if self.config.retry is not None:
-            return self.config.retry in ("failed", f"failed:{failed.error_class}")
-        days = self.config.recheck_after_days
-        due = days is not None and time.time() - failed.updated_s >= days * DAY_S
-        allowed = self.config.allow_loopback and failed.error_class == ErrorClass.REFUSED
-        return due or allowed or self.known.may_pass(failed)
 
     # --- who does it
 
@@ -239,7 +103,7 @@ class Schedule:
 
     def put(self, key: str, *, first: bool = False) -> None:
         """Queue a source by what is to be done next for it."""
-        job = self.next_job(key)
+        job = self.jobs.next_of(key)
         if job is None:
             self.finish(key)
             return
@@ -272,7 +136,7 @@ class Schedule:
         if not self.egresses:
             self.closed = self.closed or "no host that may ask servers is left"
         free = (name for name in self.egresses if name not in self.barred and self.has_room(name))
-        ready = (name for name in free if self.budget(name).wait_s() <= 0)
+        ready = (name for name in free if engine.idle(name) and self.budget(name).wait_s() <= 0)
         return None if self.closed else next(ready, None)
 
     def budget(self, egress: str) -> Budget:
@@ -293,7 +157,7 @@ class Schedule:
 
     def begin(self, engine: Engine, key: str, egress: str = "") -> None:
         """Give a source's next job to a worker."""
-        job = self.next_job(key)
+        job = self.jobs.next_of(key)
         if job is None:
             self.finish(key)
             return
@@ -348,7 +212,7 @@ class Schedule:
         The ledger hears of a file before it is renamed and after it: a crash in between leaves
         a whole file and what is known of it, so that `adopt` can take it over.
         """
-        self.settled.add((stage, item))
+        self.jobs.settled.add((stage, item))
         result = {**finished.result, **self.rights(stage)}
         self.record(stage, item, State.PENDING, result=result, started_s=started_s)
         try:
@@ -403,7 +267,7 @@ class Schedule:
 
     def fail(self, stage: str, item: str, failure: Failed, started_s: float) -> None:
         """An item fails for this run; texts of a source that is gone for good turn to others."""
-        self.settled.add((stage, item))
+        self.jobs.settled.add((stage, item))
         self.record(stage, item, State.FAILED, failure=failure, started_s=started_s)
         if stage == "source" and item in self.known.groups:
             self.forget_lost(item)
@@ -415,7 +279,7 @@ class Schedule:
         source = self.known.source(key)
         if source is None or not was_had(source):
             return
-        lost = self.missing([key])[key]
+        lost = self.jobs.missing([key])[key]
         for clip in list(self.known.entries_of("cut", lost)):
             if clip.state is State.OK:
                 self.record("cut", clip.item, State.PENDING, result=clip.result)
@@ -490,20 +354,6 @@ class Schedule:
         return any(brief and brief.file == file for brief in briefs)
 
 
-def is_limited(outcome: Outcome | Brief | None) -> bool:
-    """Whether a server said that this was one too many."""
-    return getattr(outcome, "error_class", None) == ErrorClass.RATE_LIMITED
-
-
-def size_of(file: str) -> int | None:
-    """The bytes of a file; None when there is none."""
-    try:
-        found = os.stat(file)  # noqa: PTH116 - a hundred thousand times, and a Path takes its time
-    except OSError:
-        return None
-    return found.st_size if stat.S_ISREG(found.st_mode) else None
-
-
 @dataclass(frozen=True, slots=True)
 class Died(Failed):
     """The failure of a job whose worker ended by itself or was killed."""
@@ -521,8 +371,3 @@ def verdict(failure: Failed) -> Failed:
     """The last failure of an item: a decoder that crashes by itself does so because of the file."""
     crashed = isinstance(failure, Died) and any(name in failure.message for name in CRASHES)
     return Failed(ErrorClass.NOT_MEDIA, failure.message) if crashed else failure
-
-
-def addresses(url: str) -> list[str]:
-    """The addresses of the files of one source, in the order of the music."""
-    return BETWEEN.split(url)

@@ -14,7 +14,7 @@ class Inline:
         """One address."""
         return ["default"]
 
-    def idle(self) -> int:
+    def idle(self, egress: str | None = None) -> int:
         """One job at a time."""
         return 0 if self.ended else 1
 

@@ -106,9 +106,7 @@ def test_a_source_stays_when_its_cut_failed_for_now(
 ) -> None:
     full = dataset.tasks.Failed(ErrorClass.DISK_FULL, "full")
     with monkeypatch.context() as patch:
-        patch.setattr(
-            "dataset.schedule.cut_all", lambda _, __, missing, *___: [full] * len(missing)
-        )
+        patch.setattr("dataset.jobs.cut_all", lambda _, __, missing, *___: [full] * len(missing))
         brief = fetch(data, asks(keep_sources=False), engine=Inline())
     assert brief.counts == {"failed: disk_full": 12}
     asked = len(replica.requests)

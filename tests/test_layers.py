@@ -26,7 +26,8 @@ dataset.missing dataset.tables dataset.budget dataset.workers
 dataset.failures dataset.access dataset.partial dataset.downloader dataset.sources
 dataset.decoding dataset.fingerprint dataset.measures dataset.clips dataset.shaping
 dataset.backends dataset.cutting dataset.timelists dataset.bounds dataset.duplicates
-dataset.tasks dataset.preload dataset.cluster dataset.engines dataset.rows dataset.schedule
+dataset.tasks dataset.preload dataset.cluster dataset.engines dataset.rows dataset.jobs
+dataset.schedule
 dataset.fetch dataset.closeup dataset.leftovers dataset.splits dataset.ids dataset.validate
 dataset.plots dataset.report dataset.export dataset.doctor
 model.config model.torchaudio_import model.features model.tokenizer model.similarity
