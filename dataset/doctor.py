@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 import time
 import urllib.request
+import warnings
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -78,7 +79,8 @@ def doctor(data: Path, config: CrawlConfig, *, online: bool = False) -> list[Che
 def package(name: str) -> ModuleType | str:
     """An imported package, or why it cannot be."""
     try:
-        return importlib.import_module(name)
+        with warnings.catch_warnings(action="ignore"):  # the checks say what is wrong
+            return importlib.import_module(name)
     except (ImportError, OSError, RuntimeError, AttributeError) as error:  # as broken ones raise
         return f"{type(error).__name__}: {error}"
 

@@ -8,6 +8,7 @@ import dataclasses
 import errno
 import logging
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,6 +40,8 @@ logger = logging.getLogger(__name__)
 
 PRELOAD = ("dataset.preload",)  # modules that workers have before they begin
 SOURCES, CLIPS = "sources", "clips"  # folders of the data folder
+# How a message names a file that nobody will find.
+PLACE = re.compile(rf"'?(file:)?[^\s':]*{re.escape(TEMPORARY_PREFIX)}[^\s':]*'?")
 SYSTEM_ERROR = 2  # of libsndfile: a read or write failed
 OFF_S = 0.5  # by which a file that was written whole may differ from its length
 
@@ -121,9 +124,10 @@ Outcome = Finished | Failed
 def caught(error: Exception) -> Failed:
     """The failure that an exception of a task stands for; any other is our bug and is raised."""
     if isinstance(error, SourceError):
-        return Failed(error.error_class, str(error), retry_after_s=error.retry_after_s)
+        message = PLACE.sub("the file", str(error))
+        return Failed(error.error_class, message, retry_after_s=error.retry_after_s)
     if isinstance(error, AudioError):
-        return Failed(error.error_class, str(error))
+        return Failed(error.error_class, PLACE.sub("the file", str(error)))
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return Failed(ErrorClass.DISK_FULL, str(error))
     if isinstance(error, sf.LibsndfileError) and error.code == SYSTEM_ERROR:
@@ -167,10 +171,11 @@ def fetch_one(data: Path, key: str, url: str, config: SourceConfig) -> list[Outc
     except AudioError as error:
         forget(stem)
         if resumed:  # what was there before may be to blame: the next attempt begins afresh
-            return [Failed(ErrorClass.NETWORK, f"resumed, but {error}")]
-        if complete and error.error_class is ErrorClass.NETWORK:  # no other attempt gets more
-            return [Failed(ErrorClass.NOT_MEDIA, str(error))]
-        return [caught(error)]
+            return [Failed(ErrorClass.NETWORK, f"resumed, but {caught(error).message}")]
+        failed = caught(error)
+        if complete and failed.error_class is ErrorClass.NETWORK:  # no other attempt gets more
+            failed = dataclasses.replace(failed, error_class=ErrorClass.NOT_MEDIA)
+        return [failed]
 
 
 def copy_one(data: Path, key: str, url: str, config: SourceConfig) -> list[Outcome]:

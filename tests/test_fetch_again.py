@@ -229,6 +229,9 @@ def test_a_file_that_came_whole_and_is_broken_is_not_asked_for_again(
 ) -> None:
     replica.faults[media(OFFSETS)] = "corrupt"
     assert fetch(data, CONFIG).counts == {"failed: not_media": 4, "ok": 8}
+    for row in rows(data):
+        assert ".tmp-" not in (row.error_message or "")
+        assert str(data) not in (row.error_message or "")
     asked = len(replica.requests)
     fetch(data, CONFIG)
     assert len(replica.requests) == asked
