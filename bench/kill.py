@@ -321,7 +321,7 @@ def fill_disk(bench: Bench, number: int) -> None:
             bench.tally.met[kind] += run.process.returncode > 0
             bench.tally.note(kind, ended_badly(run.process, said, (0, 1, 75)))
             bench.tally.note(kind, [*orphans(bench), *broken_files(data)])
-            if run.process.returncode == 75:  # else the ledger was full: as after a kill
+            if "cannot write" not in said:  # else the ledger was full: as after a kill
                 bench.tally.note(kind, leftovers(data))
             subprocess.run(["mount", "-o", f"remount,size={ENOUGH_MB}m", str(disk)], check=True)
             bench.tally.note(kind, left_alone(bench, data))
