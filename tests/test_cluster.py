@@ -2,6 +2,7 @@
 
 import dataclasses
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -47,6 +48,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A head and a second host, each with a slot for fetches, on one machine."""
     cluster_utils = pytest.importorskip("ray.cluster_utils")
     with tempfile.TemporaryDirectory(prefix="ray", dir="/tmp") as short:  # sockets lie in it
+        before = signal.getsignal(signal.SIGTERM)  # Ray sets another
         monkeypatch.setenv("RAY_TMPDIR", short)
         (Path(short) / "ray").mkdir()
         own = {"resources": {"egress": 1}, "object_store_memory": 80_000_000}
@@ -64,6 +66,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
             yield made
         finally:
             made.shutdown()
+            signal.signal(signal.SIGTERM, before)
 
 
 CRAWL = """
