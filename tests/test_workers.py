@@ -381,7 +381,9 @@ def test_a_fork_server_that_was_killed_is_replaced() -> None:
         "    for _ in range(2):\n"
         "        workers.give('it', tasks.pid, 60)\n"
         "        print(type(workers.wait(60)[0][1]).__name__)\n"
-        "        os.kill(forkserver._forkserver._forkserver_pid, signal.SIGKILL)\n"
+        "        server = forkserver._forkserver._forkserver_pid\n"
+        "        os.kill(server, signal.SIGKILL)\n"
+        "        os.waitid(os.P_PID, server, os.WEXITED | os.WNOWAIT)  # a kill takes time\n"
     )
     with parent("-c", script) as one:
         out, errors = one.communicate(timeout=FAST_S)
