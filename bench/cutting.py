@@ -12,6 +12,7 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ import numpy as np
 from dataset.clips import Cut, CutConfig, Span
 from dataset.cutting import cut
 from dataset.measures import measure
+from dataset.tasks import PRELOAD
+from dataset.workers import Workers
 
 LEAST = {"cut_over_bare": 0.9, "full_over_ffmpeg": 0.8, "two_over_one_worker": 1.7}
 MOST = {"peak_mb": 200.0}
@@ -176,7 +179,6 @@ class Usage:
 
     cpu_s: float  # with its child processes
     wall_s: float
-    peak_mb: float  # of the process itself
 
 
 def used(work: Work, source: Path, folder: Path, seconds: float, workers: int = 1) -> Usage:
@@ -193,7 +195,6 @@ def used(work: Work, source: Path, folder: Path, seconds: float, workers: int = 
     return Usage(
         cpu_s=max(one.cpu_s for one in found),
         wall_s=max(one.wall_s for one in found),
-        peak_mb=max(one.peak_mb for one in found),
     )
 
 
@@ -201,13 +202,22 @@ def _use(work: Work, source: Path, folder: Path, seconds: float) -> Usage:
     before, begun = os.times(), time.monotonic()
     work(source, folder, seconds)
     spent = [now - then for now, then in zip(os.times()[:4], before[:4], strict=True)]
-    return Usage(sum(spent), time.monotonic() - begun, peak_mb())
+    return Usage(sum(spent), time.monotonic() - begun)
 
 
-def peak_mb() -> float:
-    """The largest resident set of this process; getrusage would count its parent's as well."""
+def peak_mb(source: Path, folder: Path, seconds: float) -> float:
+    """What a worker of the stage, as it is begun there, takes for the whole of a recording."""
+    with Workers(1, PRELOAD) as workers:
+        workers.give(source, partial(resident_mb, source, folder, seconds), limit_s=3600)
+        [(_, found)] = workers.wait(3600)
+    return float(found)
+
+
+def resident_mb(source: Path, folder: Path, seconds: float) -> float:
+    """The largest resident set of this process, once it has cut a recording."""
+    cut_whole(source, folder, seconds)
     [line] = [one for one in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in one]
-    return int(line.split()[1]) / 1e3
+    return round(int(line.split()[1]) / 1e3, 1)
 
 
 # ------------------------------------------------------------------------------------------------
@@ -238,7 +248,7 @@ def figures(folder: Path, minutes: int) -> dict[str, Any]:
         **{f"{name}_by_container": value for name, value in ratios.items()},
         **{name: min(value.values(), default=None) for name, value in ratios.items()},
         "two_over_one_worker": scaling(folder, minutes),
-        "peak_mb": round(used(cut_whole, long, folder, minutes * LONG * MINUTE_S).peak_mb, 1),
+        "peak_mb": peak_mb(long, folder, minutes * LONG * MINUTE_S),
     }
 
 

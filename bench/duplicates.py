@@ -36,7 +36,8 @@ from dataset.fingerprint import (
     words_of,
 )
 from dataset.index import pair_to_row
-from dataset.schema import PAIRS_SCHEMA, Pair
+from dataset.pairs import Pair
+from dataset.schema import PAIRS_SCHEMA
 
 LIMITS = {"missed": 0, "false_alarms": 0, "wrong_at_scale": 0, "fingerprint_s": 2.0}
 DEMO = Path(__file__).parents[1] / "data" / "demo"

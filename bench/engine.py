@@ -17,9 +17,10 @@ from dataset.bounds import clip_item
 from dataset.duplicates import fill_duplicates
 from dataset.fetch import FetchConfig, quick
 from dataset.index import PAIRS_NAME, read_table, write_columns, write_table
+from dataset.pairs import Pair
 from dataset.rows import Asked
 from dataset.schedule import Schedule
-from dataset.schema import COLUMNS, PAIRS_SCHEMA, Pair
+from dataset.schema import COLUMNS, PAIRS_SCHEMA
 from dataset.tasks import Finished, fingerprint
 
 LEAST: dict[str, float] = {}

@@ -18,8 +18,8 @@ from crawler.files import TEMPORARY_PREFIX, sha256_file
 from crawler.ledger import Entry, Ledger, State
 from dataset.fetch import states_in
 from dataset.index import PAIRS_NAME, read_table
+from dataset.pairs import ErrorClass
 from dataset.partial import KNOWN, PART
-from dataset.schema import ErrorClass
 from dataset.tasks import CLIPS, SOURCES, stem_of, whole
 from demo.site import Request
 

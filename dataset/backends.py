@@ -31,7 +31,7 @@ from dataset.decoding import (
     resampler,
 )
 from dataset.measures import Meter
-from dataset.schema import ErrorClass
+from dataset.pairs import ErrorClass
 from dataset.workers import CRASHES
 
 Blocks = Generator[tuple[int, Samples]]  # (index in the player's count, samples) without gaps

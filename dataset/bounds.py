@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 
 from crawler.ledger import State
 from dataset.clips import Span
-from dataset.schema import ErrorClass, stable_id
+from dataset.pairs import ErrorClass, stable_id
 from dataset.sources import Chapter
 from dataset.tags import name_terms
 from dataset.timelists import ASIDES, NUMBER, SIGNS, WORK, chapters_in, is_music, title_number

@@ -15,8 +15,9 @@ from dataset.bounds import clip_item
 from dataset.index import PAIRS_NAME, load_pairs, pair_to_row
 from dataset.overrides import OVERRIDE
 from dataset.pairing import WORKS_NAME, work_texts
+from dataset.pairs import Pair, pair_id
 from dataset.rows import content_key, source_key
-from dataset.schema import COLUMNS, Pair, pair_id
+from dataset.schema import COLUMNS
 
 PREFIX = re.compile(r"[0-9a-f]{6,16}")
 Row = dict[str, Any]

@@ -8,7 +8,7 @@ from dataset.backends import Blocks, decode
 from dataset.clips import Cut, CutConfig, Span, writing
 from dataset.decoding import AudioError
 from dataset.measures import Meter
-from dataset.schema import ErrorClass
+from dataset.pairs import ErrorClass
 from dataset.shaping import shape
 
 

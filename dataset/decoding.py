@@ -19,7 +19,7 @@ from av.filter.context import FilterContext
 from numpy.typing import NDArray
 
 from crawler.errors import UserError
-from dataset.schema import ErrorClass
+from dataset.pairs import ErrorClass
 
 TOOLS = {"av": av.__version__, "soundfile": sf.__version__}
 TRUNCATED_S = 1.0  # a file that ends this much before its declared length is truncated

@@ -15,6 +15,7 @@ from yt_dlp.networking.exceptions import HTTPError
 
 from dataset.access import trusting
 from dataset.failures import SourceError
+from dataset.pairs import ErrorClass
 from dataset.partial import (
     PART,
     Whole,
@@ -26,7 +27,6 @@ from dataset.partial import (
     known_whole,
     whole_of,
 )
-from dataset.schema import ErrorClass
 
 logger = logging.getLogger(__name__)
 

@@ -12,8 +12,8 @@ from dataset.captions import Reading, read_note
 from dataset.cleaning import TYPOGRAPHY, clean
 from dataset.overrides import NONE, work_key
 from dataset.pairing import ALTERNATE, DROPPED, TABLE
+from dataset.pairs import Pair
 from dataset.recordings import movement_names
-from dataset.schema import Pair
 from dataset.tags import tempo_class
 
 FIRST_WORDS = 12  # of a text in a list

@@ -2,7 +2,7 @@
 
 import re
 
-from dataset.schema import ErrorClass
+from dataset.pairs import ErrorClass
 
 CLASSES = (  # the first pattern that a message fits says its class; what may pass comes first
     (r"no space left|disk quota|errno (28|122)\b", ErrorClass.DISK_FULL),

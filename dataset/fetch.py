@@ -17,10 +17,10 @@ from dataset.duplicates import fill_duplicates
 from dataset.engines import Engine, started
 from dataset.index import PAIRS_NAME, load_some, read_table, reading, write_columns
 from dataset.missing import MISSING_NAME, write_missing
+from dataset.pairs import ErrorClass, Pair
 from dataset.partial import KNOWN, PART
 from dataset.rows import Asked
 from dataset.schedule import Schedule
-from dataset.schema import ErrorClass, Pair
 from dataset.tasks import CLIPS, SOURCES
 from dataset.tasks import FetchConfig as FetchConfig
 

@@ -16,7 +16,8 @@ from crawler.ledger import State, folder_lock
 from crawler.summary import Progress, Summary, silent
 from crawler.urls import same_site, slug
 from dataset.index import PAIRS_NAME, read_foreign, read_table, write_table
-from dataset.schema import PAIRS_SCHEMA, pair_id
+from dataset.pairs import pair_id
+from dataset.schema import PAIRS_SCHEMA
 
 IDS_VERSION = 1
 IDS_NAME = "ids.parquet"  # in a data folder: the release that its build is compared with

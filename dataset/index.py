@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 from crawler.errors import SchemaVersionError, UserError
 from crawler.files import atomic_path
 from dataset.filters import choose_columns, filter_table
-from dataset.schema import COLUMNS, PAIRS_SCHEMA, SCHEMA_VERSION, Pair
+from dataset.pairs import SCHEMA_VERSION, Pair
+from dataset.schema import COLUMNS, PAIRS_SCHEMA
 
 ROW_GROUP = 50_000  # rows: what is read at a time
 PAIRS_NAME = "pairs.parquet"

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from crawler.ledger import Brief, State, in_chunks
 from dataset.bounds import Request
+from dataset.pairs import ErrorClass
 from dataset.rows import Known
-from dataset.schema import ErrorClass
 from dataset.tasks import (
     FetchConfig,
     Outcome,

@@ -15,8 +15,8 @@ from crawler.summary import Progress, Summary, silent
 from dataset.closeup import cut_item
 from dataset.fetch import FetchConfig
 from dataset.index import PAIRS_NAME, load_pairs, read_table
+from dataset.pairs import Pair
 from dataset.rows import source_key, turned_down
-from dataset.schema import Pair
 from dataset.tasks import CLIPS, SOURCES, fingerprint
 
 SOURCE_FILE = re.compile(r"[0-9a-f]{64}(\.\w+)?")

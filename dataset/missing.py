@@ -12,8 +12,8 @@ from crawler.ledger import State
 from dataset.doubts import SAME_LABEL
 from dataset.overrides import HEADER, NONE, PAIR_ID, work_key
 from dataset.pairing import TABLE
+from dataset.pairs import ErrorClass, Pair
 from dataset.recordings import BETWEEN
-from dataset.schema import ErrorClass, Pair
 
 MISSING_NAME = "missing.csv"
 VIDEO, BOUNDS = ("source_url",), ("start_s", "end_s")  # what a person can give

@@ -18,8 +18,8 @@ from dataset.cleaning import CleanConfig, clean, num_tokens, num_words
 from dataset.doubts import shared_videos
 from dataset.index import PAIRS_NAME, load_pairs, write_pairs
 from dataset.overrides import OVERRIDE, OVERRIDES_NAME, Correction, Overrides, read_overrides
+from dataset.pairs import Level, Pair, pair_id
 from dataset.recordings import POLICIES, Take, moved, movement_names, stretch, takes, unanswered
-from dataset.schema import Level, Pair, pair_id
 from dataset.tags import ensemble_of, instruments_of, mode_of, opus_of, tempo_class
 
 logger = logging.getLogger(__name__)

@@ -16,8 +16,8 @@ from crawler.ledger import LEDGER_NAME, Ledger, State, folder_lock
 from crawler.summary import Progress, Summary, silent
 from dataset.decoding import AudioError, load_segment
 from dataset.index import PAIRS_NAME, read_table
+from dataset.pairs import SCHEMA_VERSION, stable_id
 from dataset.plots import Band, bar_list, bars, data_uri, escape, histogram, opus, spectrogram
-from dataset.schema import SCHEMA_VERSION, stable_id
 from dataset.splits import read_split, split_names
 
 REPORT_NAME = "report.html"

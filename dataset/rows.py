@@ -14,7 +14,8 @@ from pyarrow import json
 from crawler.ledger import Brief, Entry, Ledger, State, damaged, in_chunks
 from dataset.bounds import Refusal, Request, request_clip
 from dataset.pairing import ALTERNATE, TABLE, is_free
-from dataset.schema import PAIRS_SCHEMA, ErrorClass, Pair
+from dataset.pairs import ErrorClass, Pair
+from dataset.schema import PAIRS_SCHEMA
 from dataset.sources import file_stamp
 
 CHUNK = 20_000  # rows at a time: bounds the memory of an index of millions

@@ -20,8 +20,8 @@ from crawler.summary import Progress
 from dataset.budget import Budget
 from dataset.engines import Engine
 from dataset.jobs import Job, Jobs, Ticket, addresses, is_limited
+from dataset.pairs import ErrorClass
 from dataset.rows import Known, was_had
-from dataset.schema import ErrorClass
 from dataset.tasks import (
     Failed,
     FetchConfig,

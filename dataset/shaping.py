@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from dataset.clips import CutConfig, writing
 from dataset.decoding import AudioError, Samples, as_frame, clip_blocks, opened_clip
 from dataset.measures import Meter, Silence, block_length
-from dataset.schema import ErrorClass
+from dataset.pairs import ErrorClass
 
 HIGHEST_DBTP = -1.05  # no gain raises a true peak above: below -1 also as 16 bits
 

@@ -22,9 +22,9 @@ from dataset.access import check_bundle, check_proxy, parsed_arguments, read_coo
 from dataset.downloader import Downloader, Quiet, check_address
 from dataset.failures import SourceError as SourceError
 from dataset.failures import class_of
+from dataset.pairs import ErrorClass
 from dataset.partial import KNOWN
 from dataset.partial import forget as forget
-from dataset.schema import ErrorClass
 
 KEPT = (ErrorClass.NETWORK, ErrorClass.SERVER_ERROR, ErrorClass.RATE_LIMITED)  # with their part
 

@@ -21,7 +21,7 @@ from crawler.ledger import State, folder_lock
 from crawler.summary import Progress, Summary, silent
 from dataset.filters import filter_table
 from dataset.index import PAIRS_NAME, read_table, row_to_pair, write_table
-from dataset.schema import Pair, stable_id
+from dataset.pairs import Pair, stable_id
 
 logger = logging.getLogger(__name__)
 

@@ -29,8 +29,8 @@ from dataset.cells import (
 from dataset.cleaning import TYPOGRAPHY
 from dataset.index import PAIRS_NAME, load_pairs, read_foreign, write_pairs
 from dataset.pairing import TABLE, PairConfig, Text, count_states, keep_cut, make_pair
+from dataset.pairs import Pair
 from dataset.recordings import Take
-from dataset.schema import Pair
 
 logger = logging.getLogger(__name__)
 

@@ -25,7 +25,7 @@ from dataset.clips import CUTTING_VERSION, Cut, CutConfig
 from dataset.cutting import cut
 from dataset.decoding import TOOLS, AudioError, join, probe
 from dataset.measures import Amount, measure
-from dataset.schema import ErrorClass, stable_id
+from dataset.pairs import ErrorClass, stable_id
 from dataset.sources import (
     Source,
     SourceConfig,

@@ -17,7 +17,8 @@ from crawler.ledger import State
 from crawler.summary import Progress, Summary, silent
 from dataset.ids import IDS_NAME, compare_ids, read_ids
 from dataset.index import PAIRS_NAME, read_table
-from dataset.schema import COLUMNS, SCHEMA_VERSION, ErrorClass, Level, pair_id
+from dataset.pairs import SCHEMA_VERSION, ErrorClass, Level, pair_id
+from dataset.schema import COLUMNS
 from dataset.splits import SPLITS_NAME, TIES, describe, group_keys, leaks_of, read_split
 
 CLIPS_NAME = "clips"

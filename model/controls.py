@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from crawler.errors import UserError
-from dataset.schema import Pair
+from dataset.pairs import Pair
 
 
 def random_training_texts(training: Sequence[Pair], num_clips: int, seed: int) -> list[str]:

@@ -21,7 +21,7 @@ from crawler.files import sha256_file, write_atomic
 from crawler.ledger import folder_lock
 from crawler.summary import Progress, Summary, silent
 from dataset.decoding import AudioError, load_segment
-from dataset.schema import Pair, stable_id
+from dataset.pairs import Pair, stable_id
 from dataset.splits import SPLITS_NAME, load_split
 from model.config import GenerateConfig
 from model.controls import (

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from crawler.errors import UserError
 from dataset.decoding import AudioError, load_segment
-from dataset.schema import Pair
+from dataset.pairs import Pair
 from model.config import TrainConfig
 from model.tokenizer import PAD, Tokenizer
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from crawler.ledger import Ledger, State
 from dataset.index import PAIRS_NAME, read_table
-from dataset.schema import TRANSIENT
+from dataset.pairs import TRANSIENT
 from dataset.splits import read_split
 from model.runs import list_checkpoints, read_config
 

@@ -12,7 +12,7 @@ import soundfile
 from crawler.files import sha256_file
 from crawler.items import Movement, Note, Part, Person, Recording, Work, write_works
 from dataset.index import PAIRS_NAME, write_pairs
-from dataset.schema import Pair, pair_id, stable_id
+from dataset.pairs import Pair, pair_id, stable_id
 
 RATE_HZ = 16_000
 # composer, year, slug, mode, movements, recordings

@@ -7,7 +7,7 @@ from test_pairing import part, recording
 
 from crawler.items import Movement, Note, Part, Person, Recording, Work
 from dataset.pairing import PairConfig, pair_work
-from dataset.schema import Pair
+from dataset.pairs import Pair
 
 NAMES = ("Allegro con brio", "Andante cantabile", "Menuetto. Allegretto", "Finale. Presto")
 OPENING = "The first movement is bold."

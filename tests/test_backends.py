@@ -17,7 +17,7 @@ from dataset.backends import tools
 from dataset.clips import Cut, CutConfig, Span
 from dataset.cutting import cut
 from dataset.decoding import AudioError
-from dataset.schema import ErrorClass
+from dataset.pairs import ErrorClass
 
 Backend = Literal["pyav", "ffmpeg", "pydub"]
 SPANS = [Span(0.0, 3.33337), Span(3.33337, 7.1), Span(6.75, 9.25), Span(9.25, None)]

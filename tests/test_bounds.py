@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from crawler.ledger import State
 from dataset.bounds import Refusal, Request, locate, request_clip
-from dataset.schema import Pair
+from dataset.pairs import Pair
 from dataset.sources import Chapter
 
 PAIR = Pair(

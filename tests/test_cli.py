@@ -17,7 +17,7 @@ from crawler.items import write_works
 from crawler.ledger import LEDGER_NAME, Ledger, State
 from crawler.summary import Summary
 from dataset.index import load_pairs, write_pairs
-from dataset.schema import pair_id
+from dataset.pairs import pair_id
 from dataset.splits import SplitConfig, split
 
 ROOT = Path(__file__).parent.parent

@@ -10,8 +10,9 @@ from crawler.ledger import LEDGER_NAME, Ledger, State
 from dataset.bounds import clip_item
 from dataset.closeup import find_pairs, look_closely, told, utc
 from dataset.index import load_pairs, write_pairs
+from dataset.pairs import Pair
 from dataset.rows import source_key
-from dataset.schema import COLUMNS, Pair
+from dataset.schema import COLUMNS
 
 
 def an_ok(folder: Path) -> Pair:

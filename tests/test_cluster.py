@@ -25,7 +25,7 @@ from dataset.budget import Budget, BudgetConfig
 from dataset.fetch import fetch
 from dataset.index import PAIRS_NAME
 from dataset.pairing import pair
-from dataset.schema import ErrorClass
+from dataset.pairs import ErrorClass
 from dataset.tasks import Failed
 from demo.run import CORPUS, demo_config
 from demo.site import serve

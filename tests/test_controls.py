@@ -3,7 +3,7 @@
 import pytest
 
 from crawler.errors import UserError
-from dataset.schema import Pair
+from dataset.pairs import Pair
 from model.controls import (
     audio_swap,
     most_frequent_text,

@@ -18,7 +18,7 @@ from dataset.clips import Cut, CutConfig, Span, writing
 from dataset.cutting import cut
 from dataset.decoding import AudioError, as_frame, load_segment
 from dataset.measures import measure
-from dataset.schema import ErrorClass
+from dataset.pairs import ErrorClass
 
 
 @pytest.fixture(scope="module")

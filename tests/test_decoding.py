@@ -12,7 +12,7 @@ from crawler.errors import UserError
 from dataset.clips import CutConfig, Span
 from dataset.cutting import cut
 from dataset.decoding import AudioError, join, load_segment, probe
-from dataset.schema import ErrorClass
+from dataset.pairs import ErrorClass
 
 
 @pytest.fixture(scope="module")

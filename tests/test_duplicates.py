@@ -17,7 +17,8 @@ from dataset.decoding import load_segment
 from dataset.duplicates import fill_duplicates
 from dataset.fingerprint import fingerprint
 from dataset.index import pair_to_row
-from dataset.schema import PAIRS_SCHEMA, Pair
+from dataset.pairs import Pair
+from dataset.schema import PAIRS_SCHEMA
 from tests.made_music import RATE_HZ, Score, played, score, silence
 
 AUDIO = Path(__file__).parents[1] / "data" / "demo" / "audio"

@@ -14,7 +14,7 @@ from crawler.errors import LockedError, UserError
 from crawler.files import sha256_file
 from crawler.ledger import folder_lock
 from dataset.index import write_pairs
-from dataset.schema import Pair
+from dataset.pairs import Pair
 from dataset.splits import SplitConfig, load_split, split
 from model.config import GenerateConfig
 from model.evaluate import ScoredClip, evaluate, score_report

@@ -10,7 +10,7 @@ import soundfile
 import torch
 
 from crawler.errors import UserError
-from dataset.schema import Pair
+from dataset.pairs import Pair
 from model.config import FeatureConfig, TrainConfig
 from model.examples import PairDataset, are_kin, kin_of, num_batches, training_items
 from model.tokenizer import BOS, EOS, PAD, Tokenizer

@@ -12,8 +12,8 @@ from dataset.captions import read_note
 from dataset.explain import explain, find_work, least_sure
 from dataset.overrides import HEADER, read_overrides
 from dataset.pairing import ALTERNATE, DROPPED, PairConfig, pair_work
+from dataset.pairs import Pair
 from dataset.recordings import movement_names
-from dataset.schema import Pair
 
 WORK = work(FILES, OFFSETS)
 

@@ -16,7 +16,7 @@ from yt_dlp.utils import (
 )
 
 from dataset.failures import class_of
-from dataset.schema import ErrorClass
+from dataset.pairs import ErrorClass
 
 with (Path(__file__).parent / "fixtures" / "messages.csv").open(encoding="utf-8") as table:
     MESSAGES = [(row["message"], ErrorClass(row["class"])) for row in csv.DictReader(table)]

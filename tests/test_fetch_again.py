@@ -23,7 +23,7 @@ from dataset.clips import CutConfig
 from dataset.fetch import fetch, plan
 from dataset.leftovers import clean
 from dataset.pairing import PairConfig, pair
-from dataset.schema import ErrorClass
+from dataset.pairs import ErrorClass
 from demo.site import Replica, serve
 
 __all__ = ["corpus", "data", "replica"]

@@ -15,7 +15,7 @@ from crawler.crawl import CrawlConfig, wanted_pages
 from crawler.errors import SchemaVersionError, UserError
 from dataset.ids import IDS_SCHEMA, compare_ids, export_ids, import_ids
 from dataset.index import load_pairs, write_pairs
-from dataset.schema import Pair
+from dataset.pairs import Pair
 from dataset.validate import validate
 
 FORMS = ["ids.parquet", "ids.jsonl"]

@@ -19,7 +19,7 @@ crawler.pipelines crawler.reader crawler.holdings crawler.artifacts crawler.acco
 crawler.connection crawler.settings
 crawler.spiders.earsense crawler.crawl crawler.probe
 crawler.records crawler.studyfiles crawler.anomalies crawler.released
-dataset.schema dataset.filters dataset.index dataset.tags dataset.cleaning
+dataset.pairs dataset.schema dataset.filters dataset.index dataset.tags dataset.cleaning
 dataset.sentences dataset.evidence dataset.alignment dataset.captions
 dataset.cells dataset.overrides dataset.doubts dataset.recordings dataset.pairing dataset.explain
 dataset.missing dataset.tables dataset.budget dataset.workers

@@ -14,8 +14,8 @@ from dataset.index import load_pairs, write_pairs
 from dataset.missing import needs, write_missing
 from dataset.overrides import HEADER, read_overrides
 from dataset.pairing import PairConfig, pair
+from dataset.pairs import ErrorClass, Pair
 from dataset.recordings import BETWEEN
-from dataset.schema import ErrorClass, Pair
 
 SLUG = work().work_id
 GONE = {"status": "failed", "stage": "source", "error_class": "gone", "error_message": "HTTP 404"}

@@ -14,7 +14,7 @@ from dataset.closeup import find_pairs
 from dataset.index import load_pairs, write_pairs
 from dataset.overrides import COLUMNS, read_movements, read_overrides
 from dataset.pairing import PairConfig, pair, pair_work
-from dataset.schema import Pair
+from dataset.pairs import Pair
 from dataset.sources import Chapter
 from dataset.validate import validate
 

@@ -21,7 +21,7 @@ from dataset.pairing import (
     pair_work,
     year_of,
 )
-from dataset.schema import Pair
+from dataset.pairs import Pair
 
 ALL = PairConfig(recordings="all")
 TEXT = (

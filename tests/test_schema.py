@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from dataset.index import load_pairs, write_pairs
-from dataset.schema import COLUMNS, PAIRS_SCHEMA, SCHEMA_VERSION, ErrorClass, Pair, pair_id
+from dataset.pairs import SCHEMA_VERSION, ErrorClass, Pair, pair_id
+from dataset.schema import COLUMNS, PAIRS_SCHEMA
 
 ANNOTATIONS = typing.get_type_hints(Pair)
 MEASURED = ("_s", "_hz", "_lufs", "_dbtp", "_ratio", "sample_rate", "num_samples", "dc_offset")

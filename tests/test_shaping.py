@@ -12,7 +12,7 @@ from dataset.clips import Cut, CutConfig, Span
 from dataset.cutting import cut
 from dataset.decoding import AudioError, as_frame
 from dataset.measures import Meter
-from dataset.schema import ErrorClass
+from dataset.pairs import ErrorClass
 
 RATE = 16_000
 

@@ -23,7 +23,7 @@ from crawler.errors import UserError
 from crawler.items import write_works
 from dataset.access import parsed_arguments
 from dataset.downloader import Downloader, check_address
-from dataset.schema import ErrorClass
+from dataset.pairs import ErrorClass
 from dataset.sources import (
     Chapter,
     Source,

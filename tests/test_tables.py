@@ -16,7 +16,7 @@ from crawler.summary import Summary
 from dataset.fetch import FetchConfig, fetch
 from dataset.index import load_pairs
 from dataset.pairing import PairConfig, pair
-from dataset.schema import Pair
+from dataset.pairs import Pair
 from dataset.splits import SplitConfig, split
 from dataset.tables import TableConfig, import_table
 from dataset.validate import check

@@ -15,7 +15,7 @@ import soundfile
 
 from crawler.errors import UserError
 from dataset.index import load_pairs, read_table, write_pairs
-from dataset.schema import Pair
+from dataset.pairs import Pair
 from dataset.splits import SplitConfig, split
 from dataset.validate import check, validate
 

@@ -14,8 +14,8 @@ from dataset.budget import BudgetConfig
 from dataset.fetch import FetchConfig
 from dataset.index import load_pairs
 from dataset.pairing import PairConfig, pair
+from dataset.pairs import Pair
 from dataset.partial import KNOWN, PART
-from dataset.schema import Pair
 from demo.site import Replica, serve
 
 CONFIG = FetchConfig(
