@@ -17,8 +17,8 @@ from crawler.summary import Progress, Summary, silent
 from dataset.decoding import AudioError, load_segment
 from dataset.index import PAIRS_NAME, read_table
 from dataset.pairs import SCHEMA_VERSION, stable_id
+from dataset.parts import read_split, split_names
 from dataset.plots import Band, bar_list, bars, data_uri, escape, histogram, opus, spectrogram
-from dataset.splits import read_split, split_names
 
 REPORT_NAME = "report.html"
 REPORT_VERSION = 2  # raise when the same folder gives another page

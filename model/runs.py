@@ -20,7 +20,7 @@ from crawler.errors import SchemaVersionError, UserError
 from crawler.files import TEMPORARY_PREFIX, sha256_file, write_atomic
 from crawler.options import layered
 from crawler.summary import Summary
-from dataset.splits import SPLITS_NAME, read_split
+from dataset.parts import read_split
 from model.config import TrainConfig
 
 logger = logging.getLogger(__name__)
@@ -59,11 +59,10 @@ def split_hashes(data: Path, split: str) -> dict[str, str]:
             raise UserError(
                 f"part {part} of split {split!r} is empty: make a split with other fractions"
             )
-    folder = data / SPLITS_NAME / split
     return {
         "name": split,
-        "train_sha256": sha256_file(folder / "train.parquet"),
-        "validation_sha256": sha256_file(folder / "validation.parquet"),
+        "train_sha256": parts["train"]["sha256"],
+        "validation_sha256": parts["validation"]["sha256"],
     }
 
 
