@@ -521,6 +521,10 @@ def split(
         str | None, typer.Option(metavar="released", help="The folds of the 2022 study, leaks too.")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the assignment.")] = None,
+    pending: Annotated[
+        bool | None,
+        typer.Option("--pending", help="Also pairs without their clip yet, only to look at."),
+    ] = None,
     leaks: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="Only show what the parts of a split share."),
@@ -538,7 +542,7 @@ def split(
     config = common.layer(
         SplitConfig(), "split", name=name, where=where, preset=preset, fractions=fractions,
         folds=STUDY_FOLDS if compat and folds is None else folds, group=group,
-        method=compat or method, seed=seed,
+        method=compat or method, seed=seed, pending=pending,
     )  # fmt: skip
     perform(common, "split", run, common.data, config)
 

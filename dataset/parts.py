@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from crawler.errors import SchemaVersionError, UserError
 from crawler.files import sha256_file
+from crawler.ledger import State
 from dataset.filters import evaluate
 from dataset.groups import COLUMNS, LEAKS, TIES, formulas, shared
 from dataset.index import read_in_groups, read_table, row_to_pair
@@ -195,7 +196,13 @@ def load_split(data: Path, name: str, part: str) -> list[Pair]:
         given = ", ".join(record["parts"])
         folds = f", or a fold as the split {name}:0" if record["definition"].get("folds") else ""
         raise UserError(f"split {name!r} has no part {part!r}: give one of {given}{folds}")
-    return [row_to_pair(row) for row in read_part(folder_of(data, name), record, part).to_pylist()]
+    pairs = [row_to_pair(row) for row in read_part(folder_of(data, name), record, part).to_pylist()]
+    if any(pair.status != State.OK for pair in pairs):
+        raise UserError(
+            f"split {name!r} was made with pending pairs: run `earscribe fetch`, then "
+            "`earscribe split` without --pending"
+        )
+    return pairs
 
 
 def read_part(

@@ -63,6 +63,7 @@ class SplitConfig:
     group: Literal["composer", "work", "recording"] = "composer"  # what no part shares
     method: Literal["exact", "stable", "released"] = "exact"
     seed: int = 0
+    pending: bool = False  # also pairs whose clip is not there yet: to look at, not to learn from
     presets: Path | None = None  # TOML file instead of dataset/presets.toml
 
     def __post_init__(self) -> None:
@@ -151,7 +152,8 @@ def _make(
     told = config.predicate
     predicate = read_predicate(told, PAIRS_SCHEMA) if told is not None else None
     rows = _evaluated(index, config, predicate)
-    chosen, left_out = _choose(rows, predicate, data)
+    states = (State.OK, State.PENDING) if config.pending else (State.OK,)
+    chosen, left_out = _choose(rows, states, predicate, data)
     keys = {kind: rows[kind][chosen] for kind in TIES[config.group]}
     group = components(list(keys.values()), int(chosen.sum()))
     parts: Parts = np.full(len(chosen), -1, dtype=np.int8)
@@ -192,11 +194,14 @@ def _evaluated(
 
 
 def _choose(
-    rows: Mapping[str, NDArray[Any]], predicate: Predicate | None, data: Path
+    rows: Mapping[str, NDArray[Any]],
+    states: Sequence[State],
+    predicate: Predicate | None,
+    data: Path,
 ) -> tuple[NDArray[np.bool_], dict[str, int]]:
     """Which rows are dealt out, and how many are left out by reason."""
     terms = predicate.terms if predicate else ()
-    ok = rows["state"] == STATES.index(State.OK)
+    ok = np.isin(rows["state"], [STATES.index(state) for state in states])
     chosen: NDArray[np.bool_] = ok & (rows["term"] == len(terms))
     left_out: Counter[str] = Counter()
     for number in np.unique(rows["state"][~ok]).tolist():
@@ -339,6 +344,7 @@ def _summary(
     work_done: int,
     moved: Sequence[Mapping[str, Any]] = (),
 ) -> Summary:
+    stable = record["definition"]["method"] == "stable"
     left_out = {f"left out: {why}": count for why, count in record["left_out"].items() if count}
     return Summary(
         stage="split",
@@ -352,8 +358,7 @@ def _summary(
                 for name, part in record["parts"].items()
             ],
             LEAK_TITLE: leak_rows(record["leaks"]),
-            "works that moved": len(moved),
-            "moved": list(moved[:SHOWN_GROUPS]),
+            **({"works that moved": len(moved), "moved": moved[:SHOWN_GROUPS]} if stable else {}),
         },
         work_done=work_done,
     )

@@ -19,6 +19,7 @@ from dataset.index import load_pairs, read_table, write_pairs
 from dataset.parts import load_split, read_split
 from dataset.schema import PAIRS_SCHEMA
 from dataset.splits import PRESETS, SplitConfig, read_preset, split
+from dataset.validate import check
 
 PARTS = ("train", "validation", "test")
 
@@ -401,6 +402,16 @@ def test_the_folds_of_the_study_are_runs_of_its_own_order(small_corpus: Path) ->
     (small_corpus / "study_order.csv").write_text("\n".join(lines[1:]) + "\n")
     with pytest.raises(UserError, match="1 of the .* pairs are none of the study's"):
         split(small_corpus, dataclasses.replace(config, name="other"))
+
+
+def test_a_split_of_pending_pairs_is_only_to_look_at(small_corpus: Path) -> None:
+    made = split(small_corpus, SplitConfig(pending=True))
+    assert "left out: pending" not in made.counts
+    assert sum(made.counts[part] for part in PARTS) == 22
+    assert check(small_corpus).clean
+    with pytest.raises(UserError, match="was made with pending pairs: run `earscribe fetch`"):
+        for part in PARTS:
+            load_split(small_corpus, "default", part)
 
 
 def test_fingerprints_are_left_to_the_index(small_corpus: Path) -> None:
