@@ -49,12 +49,12 @@ def run_folder(data: Path, name: str) -> Path:
 
 def split_hashes(data: Path, split: str) -> dict[str, str]:
     """What a run learns from and is chosen by; UserError when there is no such split or part."""
-    parts = read_split(data, split)["parts"]
+    record = read_split(data, split)
+    folds, parts = record["definition"].get("folds"), record["parts"]
+    mend = f"name a fold, {split}:0" if folds else "make a split with three fractions"
     for part in ("train", "validation"):
         if part not in parts:
-            raise UserError(
-                f"split {split!r} has no part {part!r}: make a split with three fractions"
-            )
+            raise UserError(f"split {split!r} has no part {part!r}: {mend}")
         if not parts[part]["rows"]:
             raise UserError(
                 f"part {part} of split {split!r} is empty: make a split with other fractions"

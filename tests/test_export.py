@@ -16,8 +16,9 @@ from crawler.errors import LockedError, UserError
 from dataset import export
 from dataset.export import export_hf, hf_schema
 from dataset.index import load_pairs, write_pairs
+from dataset.parts import load_split
 from dataset.schema import COLUMNS, PAIRS_SCHEMA
-from dataset.splits import SplitConfig, load_split, split
+from dataset.splits import SplitConfig, split
 
 PARTS = ("train", "validation", "test")
 
