@@ -140,7 +140,8 @@ def _head(data: Path, config: SplitConfig) -> dict[str, Any]:
     made = dataclasses.asdict(config) | {"fractions": list(config.fractions)}
     return {
         "earscribe_split": SPLIT_VERSION,
-        "definition": made | {"presets": None, "predicate": config.predicate},
+        "definition": made | {"presets": None if config.presets is None else str(config.presets)},
+        "predicate": config.predicate,
         "index_sha256": sha256_file(data / PAIRS_NAME),
     }
 

@@ -278,7 +278,7 @@ def test_a_preset_is_joined_with_where(small_corpus: Path, tmp_path: Path) -> No
     config = SplitConfig(preset="dated", where="year > 1 OR true", presets=presets)
     made = split(small_corpus, config)
     record = read_split(small_corpus, "default")
-    assert record["definition"]["predicate"] == "(year IS NOT NULL) AND (year > 1 OR true)"
+    assert record["predicate"] == "(year IS NOT NULL) AND (year > 1 OR true)"
     assert "left out: where: year IS NOT NULL" in made.counts
     presets.write_text('[dated]\nwhere = "year > 1800"\n')
     assert split(small_corpus, config).work_done == 1, "another predicate is another split"
