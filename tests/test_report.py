@@ -17,9 +17,11 @@ import pytest
 
 from crawler.errors import LockedError, UserError
 from crawler.ledger import Ledger, State, folder_lock
+from dataset.hypertext import escape
 from dataset.index import load_pairs, write_pairs
-from dataset.plots import Band, bars, escape, histogram, nice_step, opus, png, spectrogram
-from dataset.report import choose_samples, report
+from dataset.plots import Band, bars, histogram, nice_step, opus, png, spectrogram
+from dataset.report import report
+from dataset.samples import choose_samples
 from dataset.splits import SplitConfig, split
 
 EVIL = """<script>alert(1)</script>"><img src=x onerror='alert(2)'> & "quoted" \x00 end"""
@@ -28,7 +30,7 @@ EVIL = """<script>alert(1)</script>"><img src=x onerror='alert(2)'> & "quoted" \
 @pytest.fixture(autouse=True)
 def few_samples(monkeypatch: pytest.MonkeyPatch) -> None:
     """Six samples a page: sound takes most of the time."""
-    monkeypatch.setattr("dataset.report.SAMPLES", 6)
+    monkeypatch.setattr("dataset.facts.SAMPLES", 6)
 
 
 class Page(HTMLParser):
@@ -79,8 +81,11 @@ def test_nothing_is_asked_from_outside(small_corpus: Path) -> None:
         for name, value in attributes.items()
         if name in ("src", "href", "srcset", "poster", "action", "data")
     ]
-    assert len(sources) == 6 * 2 + 1
-    assert all(value and value.startswith("data:") for value in sources)
+    outside = [value for value in sources if not str(value).startswith("#")]
+    assert len(outside) == 6 * 2 + 1
+    assert all(value and value.startswith("data:") for value in outside)
+    sections = [part["id"] for part in page.all("section")]
+    assert [link["href"] for link in page.all("a")] == [f"#{name}" for name in sections]
     assert not re.search(r"@import|url\(", page.source)
     assert not page.all("script")
 
@@ -145,9 +150,7 @@ def test_pages_of_the_ledger_are_counted(small_corpus: Path) -> None:
         ledger.record("source", "other", State.OK)
     page = Page(report(small_corpus).artifact)
     assert "pages asked for4pages read3works7works with prose7" in page.text
-    assert (
-        'works</span><b>7</b><i style="width:100.0%"' in page.source
-    )  # pairs have their own scale
+    assert 'works</bdi><b>7</b><i style="width:100.0%"' in page.source  # pairs have their own scale
 
 
 def test_without_music_there_is_still_a_page(small_corpus: Path) -> None:
@@ -164,7 +167,7 @@ def test_without_music_there_is_still_a_page(small_corpus: Path) -> None:
 def test_a_clip_that_vanished_costs_its_player_only(
     small_corpus: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dataset.report.SAMPLES", 24)
+    monkeypatch.setattr("dataset.facts.SAMPLES", 24)
     first, second, *_ = sorted((small_corpus / "clips").rglob("*.flac"))
     first.unlink()
     second.write_bytes(b"<html>")
@@ -218,7 +221,7 @@ def test_the_commands_to_rebuild_are_those_of_the_program(small_corpus: Path) ->
     split(small_corpus, SplitConfig())
     commands = re.findall(r"^earscribe (\w+) (.*)$", Page(report(small_corpus).artifact).text, re.M)
     assert [stage for stage, _ in commands] == [
-        *("crawl", "pair", "fetch", "validate", "split", "report")
+        *("build", "crawl", "pair", "fetch", "validate", "split", "report")
     ]
     known = typer.main.get_command(app).commands
     for stage, arguments in commands:
@@ -258,15 +261,15 @@ def test_samples_show_every_work_before_any_twice() -> None:
 
 def test_histogram_columns_hold_every_value() -> None:
     values = [0.1 * n for n in range(100)] + [3.0] * 7
-    figure = histogram("Title", values, "s", Band(2.0, 4.0, "two to four"))
+    figure = histogram("Title", values, "s", Band(2.0, 4.0, "s", "the others"))
     counts = [int(n) for n in re.findall(r"<title>[^<]* s: (\d+)</title>", figure)]
     assert sum(counts) == 107
-    assert "two to four" in figure
+    assert "% lie in the range of the others" in figure
     assert 'class="band"' in figure
-    assert 'class="band"' not in histogram("Title", values, "s", Band(50, 60, "far"))
+    assert 'class="band"' not in histogram("Title", values, "s", Band(50, 60, "s", "the others"))
     assert "none" in histogram("Title", [], "s")
-    assert "1 values" in histogram("Title", [5.0], "s")
-    assert "1 values" in histogram("Title", [5.0, float("nan")], "s")
+    assert "1 value from" in histogram("Title", [5.0], "s")
+    assert "1 value from" in histogram("Title", [5.0, float("nan")], "s")
 
 
 @pytest.mark.parametrize("top", [97, 192, 199, 200, 980, 1004, 12_345])
