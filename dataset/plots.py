@@ -57,7 +57,8 @@ def histogram(
     values = sorted(value for value in values if math.isfinite(value))
     if not values:
         return f'<figure><figcaption>{escape(title)}</figcaption><p class="quiet">none</p></figure>'
-    step = step or nice_step(values[-1] - values[0], BINS)
+    span, size = values[-1] - values[0], max(abs(values[-1]), abs(values[0]))
+    step = step or nice_step(span if span > 1e-6 * size else size or 1.0, BINS)
     if all(value % 1 == 0 for value in values):
         step = max(step, 1.0)
     counted = Counter(math.floor(value / step + 1e-9) for value in values)

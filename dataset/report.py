@@ -42,7 +42,7 @@ def report(data: Path, progress: Progress = silent) -> Summary:
         stale = not page.is_file() or not _is_current(page.read_bytes(), digest)
         if stale:
             body = _page(data, facts, style, progress).encode()
-            write_atomic(page, body + _mark(facts.digest, body))
+            write_atomic(page, body + _mark(digest, body))
     return Summary(
         stage="report",
         total=len(facts.rows),
@@ -259,7 +259,7 @@ def _leaks(record: Mapping[str, Any]) -> str:
     lines = [
         (part, *(percent(found[kind]["share"]) for kind in kinds)) for part, found in shares.items()
     ]
-    learnt = "train" if "train" in record["parts"] else "the other parts"
+    learnt = "train" if "train" in record["parts"] else "the other folds"
     names = [kind.replace("_", " ") for kind in kinds]
     told = f"Share of the pairs whose {', '.join(names)} also stands in {learnt}"
     return f'<p class="quiet">{told}, counted in the written files:</p>\n' + table(
