@@ -207,18 +207,18 @@ def test_a_row_out_of_step_with_the_ledger_is_written_anew_from_it(
     assert contents(fetched) == whole
 
 
+@pytest.mark.parametrize("wrong", [{"num_samples": 3}, {"actual_end_s": 99.0}])
 def test_a_clip_of_which_the_ledger_says_what_cannot_be_is_cut_again(
-    fetched: Path, replica: Replica
+    fetched: Path, replica: Replica, wrong: dict[str, float]
 ) -> None:
     whole = contents(fetched)
     clip = clip_of(fetched, OFFSETS)
     with Ledger(fetched) as ledger:
         for entry in ledger.entries("cut").values():
             if (fetched / entry.result["file"]) == clip:
-                wrong = {**entry.result, "num_samples": 3}
-                ledger.record("cut", entry.item, State.OK, result=wrong)
+                ledger.record("cut", entry.item, State.OK, result={**entry.result, **wrong})
     fetch(fetched)
-    assert {found.kind for found in check(fetched).wrong} == {"bounds", "num_samples"}
+    assert "bounds" in {found.kind for found in check(fetched).wrong}
     assert repair(fetched).details["clips deleted"] == 1
     assert done(fetch(fetched)) == (0, 1)
     assert contents(fetched) == whole
