@@ -5,16 +5,25 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 
 UNSEEN = ("Cc", "Cs")  # Unicode categories that no page can show: control characters, surrogates
+# Embeddings, overrides and isolates: one that is not ended turns what follows, <bdi> or not.
+TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+WORD = 24  # letters: a cell with longer words may break them
 CELL = 300  # letters of a cell
 LABEL = 120  # letters of a label or title
 
 
 def escape(text: object) -> str:
-    """Any text as HTML, in element and attribute alike; control characters are shown as U+FFFD."""
-    shown = "".join(
-        "\ufffd" if unicodedata.category(c) in UNSEEN and c not in "\n\t" else c for c in str(text)
-    )
-    return html.escape(shown, quote=True)
+    """Any text as HTML, in element and attribute alike.
+
+    U+FFFD stands for control characters and for those that turn the direction of what follows.
+    """
+    return html.escape("".join(map(seen, str(text))), quote=True)
+
+
+def seen(letter: str) -> str:
+    """A letter, or what stands for it."""
+    harmful = letter in TURNING or unicodedata.category(letter) in UNSEEN
+    return "\ufffd" if harmful and letter not in "\n\t" else letter
 
 
 def isolated(text: object, most: int | None = None) -> str:
@@ -45,7 +54,10 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]], total: bool = F
     titles = "".join(f"<th{m}>{escape(h)}</th>" for m, h in zip(marks, head, strict=True))
     body = ""
     for position, line in enumerate(lines):
-        cells = "".join(f"<td{m}>{cell(c)}</td>" for m, c in zip(marks, line, strict=True))
+        cells = "".join(
+            f"<td{mark or breaking(value)}>{cell(value)}</td>"
+            for mark, value in zip(marks, line, strict=True)
+        )
         last = total and position == len(lines) - 1
         body += f"<tr{' class=sum' if last else ''}>{cells}</tr>\n"
     whole = f"<table>\n<thead><tr>{titles}</tr></thead>\n<tbody>\n{body}</tbody>\n</table>"
@@ -55,6 +67,11 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]], total: bool = F
 def cell(value: object) -> str:
     """What stands in a cell."""
     return f"{value:,}" if isinstance(value, int) else isolated(value, CELL)
+
+
+def breaking(value: object) -> str:
+    """The mark of a cell whose words may be broken, as an address is."""
+    return ' class="long"' if max(map(len, str(value).split()), default=0) > WORD else ""
 
 
 def is_number(value: object) -> bool:

@@ -472,6 +472,23 @@ return [...document.body.querySelectorAll("*")]
   .filter((e) => e.getBoundingClientRect().right > innerWidth + 1 && !scrolls(e.parentElement))
   .map((e) => e.outerHTML.slice(0, 80));
 """
+TURNED = """
+const nodes = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT), turned = [];
+for (let node; (node = nodes.nextNode()); ) {
+  if (!/^[\\x20-\\x7e\\u202e\\u2013]+$/.test(node.data)) continue;
+  let last = null;
+  for (let at = 0; at < node.data.length; at++) {
+    const range = document.createRange();
+    range.setStart(node, at);
+    range.setEnd(node, at + 1);
+    const box = range.getBoundingClientRect();
+    if (last && box.width && box.top === last.top && box.left < last.left)
+      { turned.push(node.data.replace("\\u202e", "")); break; }
+    last = box.width ? box : last;
+  }
+}
+return turned;
+"""  # pieces of Latin text that do not run from left to right
 HOSTILE = (
     EVIL,
     "w" * 10_000,
@@ -581,18 +598,17 @@ def test_the_worst_texts_neither_run_nor_overflow_nor_turn_their_neighbours(
     assert [overflow(browser, width) for width in (390, 1280)] == [0, 0]
     assert browser.get_log("browser") == []
     told = browser.execute_script("return document.body.textContent")
-    assert all(text.replace("\x00", "\ufffd") in told for text in HOSTILE if len(text) < 100)
-    turned = browser.execute_script(
-        "return [...document.querySelectorAll('bdi, blockquote')].filter((e) => "
-        "/[\u05d0-\u05ea\u202e]/.test(e.textContent) && "
-        "getComputedStyle(e).unicodeBidi !== 'isolate').length"
-    )
+    for text in HOSTILE:
+        shown = re.sub("[\x00\u202e\u2067]", "\ufffd", text)
+        assert shown in told or len(text) > 100
     bare = browser.execute_script(
         "return [...document.querySelectorAll('body *')].filter((e) => "
         "[...e.childNodes].some((n) => n.nodeType === 3 && /[\u05d0-\u05ea]/.test(n.data)) && "
         "!e.closest('bdi, blockquote')).map((e) => e.outerHTML.slice(0, 90))"
     )
-    assert (turned, bare) == (0, [])
+    assert bare == []
+    assert browser.execute_script(TURNED) == []
+    assert browser.execute_script(f"document.body.append('\u202etext'); {TURNED}") == ["text"]
 
 
 def test_by_night_it_is_dark_and_on_paper_light_with_its_bars_and_whole_texts(
