@@ -1,6 +1,7 @@
 """What validate finds, repair sends back, and fetch makes anew: that and nothing else."""
 
 import dataclasses
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import soundfile as sf
 from inline_engine import Inline
 from tone_site import ALL, CONFIG, OFFSETS, corpus, paired, rows
 
+import cli
 from crawler.errors import LockedError, SchemaVersionError, UserError
 from crawler.ledger import Ledger, State, folder_lock
 from crawler.summary import Summary
@@ -297,3 +299,23 @@ def test_no_clip_and_no_ledger_at_all_is_everything_to_be_had_again(
 def test_an_empty_index_has_nothing_to_send_back(tmp_path: Path) -> None:
     write_pairs(tmp_path / "pairs.parquet", [])
     assert repair(tmp_path).counts == {"as they were": 0}
+
+
+def test_the_command_ends_with_3_for_what_is_left_and_0_when_all_is_sent_back(
+    fetched: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def ended(*arguments: str) -> tuple[int, Any]:
+        with pytest.raises(SystemExit) as stop:
+            cli.app(["validate", "--data", str(fetched), "--json", *arguments])
+        return int(stop.value.code or 0), json.loads(capsys.readouterr().out)["details"]
+
+    clip_of(fetched, OFFSETS).unlink()
+    change(fetched, status="done")
+    code, told = ended()
+    assert code == cli.VIOLATIONS
+    assert [one["kind"] for one in told["missing"]] == ["missing_clip"]
+    assert [one["kind"] for one in told["wrong"]] == ["status"]
+    code, told = ended("--repair")
+    assert (code, told["findings"], told["next"]) == (cli.DONE, 0, "earscribe fetch")
+    change(fetched, level="bar")
+    assert ended("--repair")[0] == cli.VIOLATIONS
