@@ -258,6 +258,19 @@ def review_texts(common: Common, number: int) -> None:
         typer.echo("\n".join(lines))
 
 
+def show_leaks(common: Common, name: str) -> None:
+    """Print what the parts of a split share, counted in its files; writes nothing."""
+    from dataset.parts import folder_of, leaks_of, read_split
+    from dataset.splits import LEAK_TITLE, leak_rows
+
+    parts = tuple(read_split(common.data, name.partition(":")[0])["parts"])
+    found = leaks_of(folder_of(common.data, name), parts)
+    if common.as_json:
+        typer.echo(json.dumps({"split": name, "leaks": found}))
+    else:
+        show_rows(f"{name}: {LEAK_TITLE}", leak_rows(found))
+
+
 # --- the stages -----------------------------------------------------------------------------
 
 
@@ -500,18 +513,47 @@ def split(
     where: Annotated[
         str | None, typer.Option(help="SQL predicate over the columns of the index.")
     ] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="A named predicate: paper, clean or all.")
+    ] = None,
     fractions: Annotated[
         str | None, typer.Option(help="Train, validation and test: 0.8,0.1,0.1.")
     ] = None,
+    folds: Annotated[int | None, typer.Option(help="So many equal folds instead.")] = None,
+    group: Annotated[
+        str | None, typer.Option(help="What no part shares: composer, work or recording.")
+    ] = None,
+    method: Annotated[
+        str | None,
+        typer.Option(help="exact: sizes as asked; stable: new works move no other group."),
+    ] = None,
+    compat: Annotated[
+        str | None, typer.Option(metavar="released", help="The folds of the 2022 study, leaks too.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the assignment.")] = None,
+    pending: Annotated[
+        bool | None,
+        typer.Option("--pending", help="Also pairs without their clip yet, only to look at."),
+    ] = None,
+    leaks: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Only show what the parts of a split share."),
+    ] = None,
 ) -> None:
     """Filter the index and part it so that no composer crosses: splits/<name>/."""
-    from dataset.splits import SplitConfig
+    if leaks is not None:
+        show_leaks(common, leaks)
+        return
+    if compat not in (None, "released"):
+        raise UserError(f"--compat {compat!r} is not known: give released")
+    from dataset.splits import STUDY_FOLDS, SplitConfig
     from dataset.splits import split as run
 
     config = common.layer(
-        SplitConfig(), "split", name=name, where=where, fractions=fractions, seed=seed
-    )
+        SplitConfig(), "split", name=name, where=where, preset=preset, fractions=fractions,
+        folds=STUDY_FOLDS if compat and folds is None else folds, group=group,
+        method=compat or method, seed=seed, pending=pending,
+    )  # fmt: skip
     perform(common, "split", run, common.data, config)
 
 

@@ -1,5 +1,8 @@
 """The 2022 study's released metadata -> works.jsonl, with a count of every kind of anomaly."""
 
+import csv
+import hashlib
+import io
 import logging
 import re
 from collections import Counter
@@ -10,6 +13,7 @@ from typing import Any
 from crawler import grammar
 from crawler.anomalies import count, text_flags
 from crawler.errors import UserError
+from crawler.files import write_atomic
 from crawler.items import Movement, Note, Part, Person, Recording, Work, read_works, write_works
 from crawler.ledger import LEDGER_NAME, Ledger, folder_lock
 from crawler.pages import VIDEO_URL
@@ -21,6 +25,7 @@ from crawler.urls import canonical
 logger = logging.getLogger(__name__)
 
 WORKS_NAME = "works.jsonl"
+ORDER_NAME = "study_order.csv"  # the study's texts in its own order, as facts
 SITE = "https://www.earsense.org"
 SOURCE = "2022 study"  # of its texts: which page's note they are cut from is not said
 CREDIT = "All rights reserved by their authors; released as data by the 2022 study"
@@ -51,6 +56,7 @@ def import_released(data: Path, folder: Path, progress: Progress = silent) -> Su
         new = sorted(works, key=lambda work: work.work_id) != old
         if new:
             write_works(path, works)
+        write_atomic(data / ORDER_NAME, order_of(study))
         progress(len(works), len(works))
     return Summary(
         stage="import",
@@ -63,6 +69,20 @@ def import_released(data: Path, folder: Path, progress: Progress = silent) -> Su
         },
         work_done=len(works) if new else 0,
     )
+
+
+def order_of(study: Study) -> bytes:
+    """A line for each text of the study: work, movement, hash of the words."""
+    lines = io.StringIO()
+    rows = csv.writer(lines, lineterminator="\n")
+    rows.writerows(text_key(text.work_id, text.movement, text.text) for text in study.texts)
+    return lines.getvalue().encode()
+
+
+def text_key(work_id: str, movement: object, text: str) -> tuple[str, str, str]:
+    """What tells a text of the study by, however its white space is set."""
+    digest = hashlib.sha256(" ".join(text.split()).encode()).hexdigest()
+    return work_id, str(movement), digest
 
 
 def _refuse_others(data: Path, old: Iterable[Work]) -> None:

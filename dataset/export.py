@@ -21,8 +21,8 @@ from crawler.files import (
     write_atomic,
 )
 from crawler.summary import Progress, Summary, silent
+from dataset.parts import RECORD_NAME, SPLITS_NAME, read_part, read_split
 from dataset.schema import COLUMNS, PAIRS_SCHEMA
-from dataset.splits import RECORD_NAME, SPLITS_NAME, read_part, read_split
 
 EXPORT_VERSION = 2  # raise when the same split gives other files
 CARD_NAME = "README.md"  # written last: an export without it is unfinished

@@ -13,8 +13,8 @@ from crawler.ledger import LEDGER_NAME, Ledger, State
 from dataset.index import PAIRS_NAME, read_table
 from dataset.pairing import WORKS_NAME
 from dataset.pairs import stable_id
+from dataset.parts import read_split, split_names
 from dataset.samples import SAMPLES, choose_samples
-from dataset.splits import read_split, split_names
 
 COLUMNS = (  # of the index that the page is made of
     *("pair_id", "work_id", "movements", "clip_id", "caption", "note_source", "text_index"),

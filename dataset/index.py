@@ -2,16 +2,19 @@
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from crawler.errors import SchemaVersionError, UserError
 from crawler.files import atomic_path
+from crawler.summary import Progress
 from dataset.filters import choose_columns, filter_table
 from dataset.pairs import SCHEMA_VERSION, Pair
 from dataset.schema import COLUMNS, PAIRS_SCHEMA
@@ -79,6 +82,48 @@ def reading(path: Path) -> Iterator[pq.ParquetFile]:
     except (OSError, pa.ArrowException) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{path} is damaged or not a parquet file: {reason}") from error
+
+
+def read_in_groups(path: Path, columns: Iterable[str]) -> Iterator[pa.Table]:
+    """Columns of a file of pairs, a row group at a time; errors as in `read_table`."""
+    with reading(path) as file:
+        for number in range(file.num_row_groups):
+            yield file.read_row_group(number, list(columns), use_threads=False)
+
+
+def write_selections(
+    path: Path,
+    places: NDArray[np.int8],
+    targets: Sequence[Path],
+    without: Sequence[str],
+    progress: Progress,
+) -> None:
+    """Write the rows of an index whose place is 0, 1, ... to the first, second, ... target.
+
+    All targets appear together, with few rows in memory; columns `without` are null in them.
+    """
+    with reading(path) as file, ExitStack() as whole:
+        writers = [
+            whole.enter_context(
+                pq.ParquetWriter(
+                    whole.enter_context(atomic_path(target)), file.schema_arrow, compression="zstd"
+                )
+            )
+            for target in targets
+        ]
+        columns = [name for name in file.schema_arrow.names if name not in without]
+        first = 0
+        for number in range(file.num_row_groups):
+            rows = file.read_row_group(number, columns, use_threads=False)
+            for name in without:
+                field = file.schema_arrow.field(name)
+                nulls = pa.nulls(len(rows), field.type)
+                rows = rows.add_column(file.schema_arrow.get_field_index(name), field, nulls)
+            here = places[first : first + len(rows)]
+            for place, writer in enumerate(writers):
+                writer.write_table(rows.filter(pa.array(here == place)))
+            first += len(rows)
+            progress(number + 1, file.num_row_groups)
 
 
 def write_columns(path: Path, fresh: pa.Table) -> bool:

@@ -17,6 +17,7 @@ from dataset.captions import BIOGRAPHY, Reading, read_note
 from dataset.cleaning import CleanConfig, clean, num_tokens, num_words
 from dataset.doubts import shared_videos
 from dataset.index import PAIRS_NAME, load_pairs, write_pairs
+from dataset.neartexts import with_text_groups
 from dataset.overrides import OVERRIDE, OVERRIDES_NAME, Correction, Overrides, read_overrides
 from dataset.pairs import Level, Pair, pair_id
 from dataset.recordings import POLICIES, Take, moved, movement_names, stretch, takes, unanswered
@@ -105,6 +106,7 @@ def pair(data: Path, config: PairConfig, progress: Progress = silent) -> Summary
             made = pair_work(work, config, overrides, shared)
             pairs += [keep_cut(new, old.get(new.pair_id)) for new in made]
             progress(done, len(works))
+        pairs = with_text_groups(pairs)
         new = {row.pair_id: row for row in pairs}
         assert len(new) == len(pairs), "two pairs have one identity"
         if new != old or not index.is_file():

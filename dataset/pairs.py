@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 class Level(StrEnum):
@@ -78,6 +78,7 @@ class Pair:
     align_method: str
     align_score: float
     align_flags: tuple[str, ...] = ()
+    text_group: str | None = None
     # music
     composer: str
     title: str

@@ -226,7 +226,7 @@ def _split(record: Mapping[str, Any]) -> str:
     return "\n".join(
         (
             f"<h3>{isolated(record['definition']['name'])}</h3>",
-            _definition(record["definition"]),
+            _definition(record),
             table(("part", "pairs", "share", "works", "composers"), parts),
             table(("left out", "pairs"), left) if left else "",
             _leaks(record),
@@ -234,20 +234,20 @@ def _split(record: Mapping[str, Any]) -> str:
     )
 
 
-def _definition(made: Mapping[str, Any]) -> str:
+def _definition(record: Mapping[str, Any]) -> str:
     """How a split was asked for; what another version adds is told under its own name."""
-    said = dict(made)
-    where, folds = said.pop("where", None), said.pop("folds", None)
-    fractions, group = said.pop("fractions", None) or (), said.pop("group", "nothing")
+    made = record["definition"]
+    said = {name: value for name, value in made.items() if value not in (None, False, "", [])}
+    said |= {"seed": made.get("seed", 0)}  # 0 is False too
+    folds, fractions = said.pop("folds", None), said.pop("fractions", ())
     dealt = f"{folds} folds" if folds else " : ".join(f"{share:g}" for share in fractions)
-    more = [
-        f"{name.replace('_', ' ')} {value}"
-        for name, value in said.items()
-        if name != "name" and not (value is None or value is False or value in ("", []))
-    ]
-    told = [dealt, f"grouped by {group}", *more]
-    predicate = f"<br>where <code>{isolated(where)}</code>" if where else ""
-    return f"<p>{isolated(', '.join(told))}{predicate}</p>"
+    told = [dealt, f"grouped by {said.pop('group', 'nothing')}"]
+    told += [f"{name} {said[name]}" for name in said if name not in ("name", "where")]
+    groups, predicate = record.get("groups", {}), record.get("predicate")
+    if {"number", "largest"} <= groups.keys():
+        told.append(f"{groups['number']:,} groups, the largest of {groups['largest']:,} pairs")
+    where = f"<br>where <code>{isolated(predicate)}</code>" if predicate else ""
+    return f"<p>{isolated(', '.join(told))}{where}</p>"
 
 
 def _leaks(record: Mapping[str, Any]) -> str:

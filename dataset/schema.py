@@ -41,6 +41,7 @@ COLUMNS = (
     Column("align_method", TEXT, "", "how the text was given its movements", nullable=False),
     Column("align_score", REAL, "0..1", "how sure that is", nullable=False),
     Column("align_flags", TEXTS, "", "what speaks against it", nullable=False),
+    Column("text_group", TEXT, "", "pair_id of the first pair whose text is the same or nearly so; null of a filtered pair"),
     Column("composer", TEXT, "", "name as the page prints it", nullable=False),
     Column("title", TEXT, "", "title of the work as the page prints it", nullable=False),
     Column("opus", TEXT, "", "opus or catalogue number"),

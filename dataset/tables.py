@@ -28,6 +28,7 @@ from dataset.cells import (
 )
 from dataset.cleaning import TYPOGRAPHY
 from dataset.index import PAIRS_NAME, load_pairs, read_foreign, write_pairs
+from dataset.neartexts import with_text_groups
 from dataset.pairing import TABLE, PairConfig, Text, count_states, keep_cut, make_pair
 from dataset.pairs import Pair
 from dataset.recordings import Take
@@ -98,9 +99,10 @@ def import_table(
         made = make_pairs(file, digest, rows, config, progress)
         _refuse_other(file, before, made)
         pairs = [keep_cut(pair, before.get(pair.pair_id)) for pair in made]
-        changed = {pair.pair_id: pair for pair in pairs} != before
+        whole = with_text_groups([pair for pair in old if not _is_of(pair, file)] + pairs)
+        changed = whole != old
         if changed:
-            write_pairs(index, [pair for pair in old if not _is_of(pair, file)] + pairs)
+            write_pairs(index, whole)
     sources = {pair.source_url for pair in pairs if pair.source_url}
     refused = [
         {"row": number, "reason": pair.filter_reason}

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from crawler.errors import UserError
-from crawler.files import sha256_file, write_atomic
+from crawler.files import write_atomic
 from crawler.ledger import folder_lock
 from crawler.summary import Progress, Summary, silent
 from dataset.decoding import AudioError, load_segment
 from dataset.pairs import Pair, stable_id
-from dataset.splits import SPLITS_NAME, load_split
+from dataset.parts import load_split, read_split
 from model.config import GenerateConfig
 from model.controls import (
     audio_swap,
@@ -86,7 +86,7 @@ def evaluate(
         pairs = load_split(data, split, part)
         refuse_known(data, run, split, part, pairs, training)
         clips = clips_of(data, pairs)
-        about = evaluated(data / SPLITS_NAME / split, found, part, generate)
+        about = evaluated(data, split, found, part, generate)
         kept = kept_summary(run, part, len(clips), about)
         if kept is not None:
             return kept
@@ -119,7 +119,7 @@ def refuse_known(
     if not pairs:
         raise UserError(f"part {part} of split {split!r} is empty: make the split anew")
     learned = read_run_split(run).get("train_sha256")
-    if learned != sha256_file(data / SPLITS_NAME / split / "train.parquet"):
+    if learned != read_split(data, split)["parts"]["train"]["sha256"]:
         raise UserError(
             f"run {run} was trained on another content of split {split!r} than is in {data}, so "
             "that it may know these clips: give its own --data or train anew with another --run"
@@ -150,9 +150,10 @@ def clips_of(data: Path, pairs: Sequence[Pair]) -> list[ScoredClip]:
 
 
 def evaluated(
-    split: Path, checkpoint: Checkpoint, part: Part, generate: GenerateConfig
+    data: Path, split: str, checkpoint: Checkpoint, part: Part, generate: GenerateConfig
 ) -> dict[str, Any]:
     """What is scored and how, and its fingerprint: equal fingerprints, equal scores."""
+    parts = read_split(data, split)["parts"]
     about = {
         "earscribe_scores": SCORES_VERSION,
         "part": part,
@@ -161,9 +162,9 @@ def evaluated(
             "weights_sha256": checkpoint.files["model.safetensors"],
         },
         "split": {
-            "name": split.name,
-            "part_sha256": sha256_file(split / f"{part}.parquet"),
-            "train_sha256": sha256_file(split / "train.parquet"),
+            "name": split,
+            "part_sha256": parts[part]["sha256"],
+            "train_sha256": parts["train"]["sha256"],
         },
         "generate": dataclasses.asdict(generate),
     }

@@ -20,7 +20,7 @@ from crawler.errors import SchemaVersionError, UserError
 from crawler.files import TEMPORARY_PREFIX, sha256_file, write_atomic
 from crawler.options import layered
 from crawler.summary import Summary
-from dataset.splits import SPLITS_NAME, read_split
+from dataset.parts import read_split
 from model.config import TrainConfig
 
 logger = logging.getLogger(__name__)
@@ -49,21 +49,20 @@ def run_folder(data: Path, name: str) -> Path:
 
 def split_hashes(data: Path, split: str) -> dict[str, str]:
     """What a run learns from and is chosen by; UserError when there is no such split or part."""
-    parts = read_split(data, split)["parts"]
+    record = read_split(data, split)
+    folds, parts = record["definition"].get("folds"), record["parts"]
+    mend = f"name a fold, {split}:0" if folds else "make a split with three fractions"
     for part in ("train", "validation"):
         if part not in parts:
-            raise UserError(
-                f"split {split!r} has no part {part!r}: make a split with three fractions"
-            )
+            raise UserError(f"split {split!r} has no part {part!r}: {mend}")
         if not parts[part]["rows"]:
             raise UserError(
                 f"part {part} of split {split!r} is empty: make a split with other fractions"
             )
-    folder = data / SPLITS_NAME / split
     return {
         "name": split,
-        "train_sha256": sha256_file(folder / "train.parquet"),
-        "validation_sha256": sha256_file(folder / "validation.parquet"),
+        "train_sha256": parts["train"]["sha256"],
+        "validation_sha256": parts["validation"]["sha256"],
     }
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from crawler.ledger import Ledger, State
 from dataset.index import PAIRS_NAME, read_table
 from dataset.pairs import TRANSIENT
-from dataset.splits import read_split
+from dataset.parts import read_split
 from model.runs import list_checkpoints, read_config
 
 HOUR_S, DAY_S = 3_600.0, 86_400.0

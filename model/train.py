@@ -30,7 +30,7 @@ from crawler.errors import UserError
 from crawler.files import sweep_temporary, write_atomic
 from crawler.ledger import folder_lock
 from crawler.summary import Progress, Summary, silent
-from dataset.splits import load_split
+from dataset.parts import load_split
 from model.checkpoint import (
     load_trainer,
     load_weights,

@@ -15,7 +15,8 @@ from crawler.files import sha256_file
 from crawler.ledger import folder_lock
 from dataset.index import write_pairs
 from dataset.pairs import Pair
-from dataset.splits import SplitConfig, load_split, split
+from dataset.parts import load_split
+from dataset.splits import SplitConfig, split
 from model.config import GenerateConfig
 from model.evaluate import ScoredClip, evaluate, score_report
 from model.runs import find_checkpoint

@@ -16,8 +16,10 @@ from crawler.errors import LockedError, UserError
 from dataset import export
 from dataset.export import export_hf, hf_schema
 from dataset.index import load_pairs, write_pairs
+from dataset.pairs import SCHEMA_VERSION
+from dataset.parts import load_split
 from dataset.schema import COLUMNS, PAIRS_SCHEMA
-from dataset.splits import SplitConfig, load_split, split
+from dataset.splits import SplitConfig, split
 
 PARTS = ("train", "validation", "test")
 
@@ -80,7 +82,7 @@ def test_units_and_version_travel_along(ready: Path, tmp_path: Path) -> None:
     export_hf(ready, tmp_path / "hf")
     schema = pq.read_schema(tmp_path / "hf" / "data" / "train-00000-of-00001.parquet")
     assert (schema.field("loudness_lufs").metadata or {})[b"unit"] == b"LUFS"
-    assert (schema.metadata or {})[b"earscribe_schema_version"] == b"2"
+    assert (schema.metadata or {})[b"earscribe_schema_version"] == str(SCHEMA_VERSION).encode()
 
 
 def test_the_card_names_every_column_and_part(ready: Path, tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def test_another_schema_version_is_one_line(
 ) -> None:
     path = tmp_path / "pairs.parquet"
     pq.write_table(pa.table({"pair_id": ["x"]}).replace_schema_metadata(metadata), path)
-    with pytest.raises(SchemaVersionError, match=f"schema version {found}, this program reads 2"):
+    with pytest.raises(SchemaVersionError, match=f"schema version {found}, this program reads 3"):
         read_table(path)
 
 

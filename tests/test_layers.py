@@ -19,8 +19,9 @@ crawler.pipelines crawler.reader crawler.holdings crawler.artifacts crawler.acco
 crawler.connection crawler.settings
 crawler.spiders.earsense crawler.crawl crawler.probe
 crawler.records crawler.studyfiles crawler.anomalies crawler.released
-dataset.pairs dataset.schema dataset.filters dataset.index dataset.tags dataset.cleaning
-dataset.sentences dataset.evidence dataset.alignment dataset.captions
+dataset.pairs dataset.schema dataset.filters dataset.groups dataset.index dataset.parts
+dataset.neartexts dataset.tags dataset.cleaning dataset.sentences dataset.evidence
+dataset.alignment dataset.captions
 dataset.cells dataset.overrides dataset.doubts dataset.recordings dataset.pairing dataset.explain
 dataset.missing dataset.tables dataset.budget dataset.workers
 dataset.failures dataset.access dataset.partial dataset.downloader dataset.sources
@@ -28,8 +29,8 @@ dataset.decoding dataset.fingerprint dataset.measures dataset.clips dataset.shap
 dataset.backends dataset.cutting dataset.timelists dataset.bounds dataset.duplicates
 dataset.tasks dataset.preload dataset.cluster dataset.engines dataset.rows dataset.jobs
 dataset.schedule
-dataset.fetch dataset.closeup dataset.leftovers dataset.splits dataset.ids dataset.validate
-dataset.repair
+dataset.fetch dataset.closeup dataset.leftovers dataset.dealing dataset.splits dataset.ids
+dataset.validate dataset.repair
 dataset.hypertext dataset.plots dataset.samples dataset.facts dataset.report
 dataset.export dataset.doctor
 model.config model.torchaudio_import model.features model.tokenizer model.similarity

@@ -226,16 +226,16 @@ def test_a_clip_of_which_the_ledger_says_what_cannot_be_is_cut_again(
     assert contents(fetched) == whole
 
 
-def test_what_another_command_mends_is_left_and_told(fetched: Path) -> None:
-    folder = split(fetched, SplitConfig(group="recording", fractions=(0.5, 0.5))).artifact
+def test_what_another_command_mends_is_left_and_told(small_corpus: Path) -> None:
+    folder = split(small_corpus, SplitConfig(fractions=(0.5, 0.5))).artifact
     (folder / "test.parquet").unlink()
-    change(fetched, caption=" ")
-    before = contents(fetched)
-    told = repair(fetched)
+    change(small_corpus, caption=" ", status="ok")
+    before = contents(small_corpus)
+    told = repair(small_corpus)
     assert told.work_done == 0
     assert [one["kind"] for one in told.details["missing"]] == ["missing_part"]
     assert [one["kind"] for one in told.details["wrong"]] == ["empty_caption"]
-    assert contents(fetched) == before
+    assert contents(small_corpus) == before
 
 
 def test_a_row_that_the_pair_stage_filtered_is_not_sent_to_be_fetched(fetched: Path) -> None:

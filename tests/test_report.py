@@ -24,7 +24,7 @@ from dataset.index import load_pairs, write_pairs
 from dataset.plots import Band, bars, histogram, nice_step, opus, png, spectrogram
 from dataset.report import report
 from dataset.samples import choose_samples
-from dataset.splits import SplitConfig, read_split, split
+from dataset.splits import SplitConfig, split
 
 EVIL = """<script>alert(1)</script>"><img src=x onerror='alert(2)'> & "quoted" \x00 end"""
 
@@ -243,31 +243,23 @@ def test_a_long_caption_is_clamped_and_whole(small_corpus: Path) -> None:
     assert page.text.replace("… more", "").count(caption) == 6
 
 
-def test_a_split_in_folds_and_one_that_cannot_be_read_are_told(
-    small_corpus: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = split(small_corpus, SplitConfig()).artifact
+def test_folds_are_told_and_so_is_a_split_that_cannot_be_read(small_corpus: Path) -> None:
+    config = SplitConfig(name="turns", folds=2, method="stable", where="year > 5 AND true")
+    folder = split(small_corpus, config).artifact
     (folder.parent / "begun").mkdir()  # without a split.json: not there yet
-    record = json.loads((folder / "split.json").read_text())
-    part, kinds = record["parts"].pop("train"), record["leaks"]["test"]
-    record["definition"] |= {
-        "fractions": None, "folds": 2, "method": "stable", "preset": "paper", "where": "year > 5",
-    }  # fmt: skip
-    record["parts"] = {f"fold{n}": {**part, "rows": 7 + n} for n in range(2)}
-    record["leaks"] = {f"fold{n}": {**kinds, "near_caption": kinds["work"]} for n in range(2)}
-    record["left_out"] = {"failed": 3, "where: year > 5": 4}
     (folder.parent / "harmed").mkdir()
     (folder.parent / "harmed" / "split.json").write_text("{")
-
-    def known(data: Path, name: str) -> Any:
-        return record if name == "default" else read_split(data, name)
-
-    monkeypatch.setattr("dataset.facts.read_split", known)
+    record = json.loads((folder / "split.json").read_text())
     text = " ".join(Page(report(small_corpus).artifact).text.split())
-    assert "2 folds, grouped by composer, seed 0, method stable, preset paper" in text
-    assert "where year > 5" in text
-    assert "fold0 7" in text.replace("fold07", "fold0 7")
-    assert "where: year > 54" in text.replace(" 4", "4")
+    assert "2 folds, grouped by composer, method stable, seed 0" in text
+    assert "5 groups, the largest of 6 pairs" in text
+    assert "where year > 5 AND true" in text
+    for name, part in record["parts"].items():
+        assert f"{name}{part['rows']}{100 * part['share']:.1f} %{part['works']}" in text.replace(
+            f"{name} {part['rows']} ", f"{name}{part['rows']}"
+        )
+    assert sum(map(bool, record["left_out"].values())) >= 3
+    assert all(f"{why}{count}" in text for why, count in record["left_out"].items() if count)
     assert "near caption also stands in the other folds" in text
     assert "splits/harmed/split.json is damaged or of another version" in text
     assert "begun" not in text
@@ -287,7 +279,7 @@ def age(index: Path) -> None:
     [
         (halve, "damaged or not a parquet file"),
         (lambda index: index.write_bytes(b""), "damaged or not a parquet file"),
-        (age, "has schema version 1, this program reads 2"),
+        (age, "has schema version 1, this program reads"),
     ],
 )
 def test_an_index_that_cannot_be_read_is_one_line_and_overwrites_nothing(

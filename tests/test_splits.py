@@ -9,14 +9,17 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from crawler.errors import LockedError, SchemaVersionError, UserError
 from crawler.files import sha256_file
 from crawler.ledger import folder_lock
+from crawler.released import text_key
+from dataset.filters import read_predicate
 from dataset.index import load_pairs, read_table, write_pairs
-from dataset.splits import SplitConfig, assign, group_rows, load_split, read_split, split
+from dataset.parts import load_split, read_split
+from dataset.schema import PAIRS_SCHEMA
+from dataset.splits import PRESETS, SplitConfig, read_preset, split
+from dataset.validate import check
 
 PARTS = ("train", "validation", "test")
 
@@ -35,75 +38,6 @@ def brute_force(sizes: list[int], fractions: tuple[float, ...]) -> float | None:
     ways = itertools.product(range(number), repeat=len(sizes))
     counts = (counted(sizes, way, number) for way in ways)
     return min((distance(c, fractions) for c in counts if all(c)), default=None)
-
-
-@settings(deadline=None, max_examples=60)
-@given(
-    sizes=st.lists(st.integers(1, 30), min_size=1, max_size=7),
-    fractions=st.sampled_from([(0.8, 0.1, 0.1), (0.5, 0.25, 0.25), (0.9, 0.1), (0.5, 0.5)]),
-    seed=st.integers(0, 3),
-)
-def test_no_assignment_comes_nearer(
-    sizes: list[int], fractions: tuple[float, ...], seed: int
-) -> None:
-    parts = assign(sorted(sizes, reverse=True), fractions, seed)
-    best = brute_force(sizes, fractions)
-    if best is None:
-        assert parts is None
-        return
-    assert parts is not None
-    counts = counted(sorted(sizes, reverse=True), parts, len(fractions))
-    assert all(counts)
-    assert distance(counts, fractions) == pytest.approx(best, abs=1e-5)
-
-
-def test_many_groups_meet_the_fractions_to_the_row() -> None:
-    sizes = sorted((1 + (7 * n) % 40 for n in range(260)), reverse=True)
-    parts = assign(sizes, (0.8, 0.1, 0.1), 0)
-    assert parts is not None
-    assert distance(counted(sizes, parts, 3), (0.8, 0.1, 0.1)) < 2
-
-
-def test_another_seed_deals_otherwise() -> None:
-    dealt = {tuple(assign([3] * 12, (0.5, 0.25, 0.25), seed) or ()) for seed in range(8)}
-    assert len(dealt) > 1
-
-
-def row(**values: str) -> dict[str, Any]:
-    texts = ("composer", "work_id", "recording_id", "source_url", "caption")
-    nulls = ("youtube_id", "duplicate_of", "clip_id")
-    return {**dict.fromkeys(texts, ""), **dict.fromkeys(nulls), **values}
-
-
-def test_rows_hang_together_through_others() -> None:
-    rows = [
-        row(composer="A", source_url="1"),
-        row(composer="B", source_url="2"),
-        row(composer="C", source_url="3"),
-        row(composer="A", source_url="2"),
-        row(composer="D", source_url="4", clip_id="x"),
-        row(composer="E", source_url="5", duplicate_of="x"),
-    ]
-    assert group_rows(rows, ("composer", "source", "clip")) == [[0, 1, 3], [2], [4, 5]]
-    assert len(group_rows(rows, ("composer",))) == 5
-
-
-@settings(deadline=None, max_examples=60)
-@given(st.lists(st.tuples(*[st.sampled_from("abcde")] * 3), min_size=1, max_size=12))
-def test_groups_are_the_connected_components(values: list[tuple[str, str, str]]) -> None:
-    rows = [row(composer=c, source_url=s, clip_id=k) for c, s, k in values]
-    found = {
-        p: n
-        for n, group in enumerate(group_rows(rows, ("composer", "source", "clip")))
-        for p in group
-    }
-    reach = [{n} for n in range(len(rows))]
-    for _ in rows:  # closure by repetition
-        for a, b in itertools.product(range(len(rows)), repeat=2):
-            if any(x == y for x, y in zip(values[a], values[b], strict=True)):
-                reach[a] |= reach[b]
-    for a, b in itertools.product(range(len(rows)), repeat=2):
-        assert (found[a] == found[b]) == (b in reach[a])
 
 
 @pytest.mark.parametrize("group", ["composer", "work", "recording"])
@@ -133,13 +67,19 @@ def test_parts_are_as_near_as_whole_composers_allow(small_corpus: Path) -> None:
 
 
 def test_every_row_is_counted_with_its_reason(small_corpus: Path) -> None:
-    made = split(small_corpus, SplitConfig(where="year IS NOT NULL AND mode = 'major'"))
+    where = "year IS NOT NULL AND (mode = 'major' OR mode = 'x') AND year > 0"
+    made = split(small_corpus, SplitConfig(where=where))
     rows = read_table(small_corpus / "pairs.parquet").to_pylist()
     ok = [row for row in rows if row["status"] == "ok"]
-    kept = [row for row in ok if row["year"] is not None and row["mode"] == "major"]
+    dated = [row for row in ok if row["year"] is not None]
+    kept = [row for row in dated if row["mode"] == "major"]
+    assert 0 < len(kept) < len(dated) < len(ok)
     assert made.total == len(rows)
     assert sum(made.counts[part] for part in PARTS) == len(kept)
-    assert made.counts["left out: where"] == len(ok) - len(kept)
+    assert made.counts["left out: where: year IS NOT NULL"] == len(ok) - len(dated)
+    other = "left out: where: (mode = 'major') OR (mode = 'x')"
+    assert made.counts[other] == len(dated) - len(kept)
+    assert sum("where" in reason for reason in made.counts) == 2  # the last one excludes nothing
     assert made.counts["left out: failed"] == 3
     assert made.counts["left out: filtered"] == 2
     assert made.counts["left out: pending"] == 2
@@ -201,6 +141,7 @@ def test_the_leak_report_counts_what_the_files_hold(small_corpus: Path) -> None:
             "source": nothing,
             "clip": nothing,
             "caption": everything,
+            "near_caption": nothing,  # this index was not looked through for them
         }
     }
 
@@ -244,6 +185,8 @@ def test_another_run_on_the_folder_is_refused(small_corpus: Path) -> None:
         ({"fractions": (1.0,)}, "give two"),
         ({"fractions": (1.0, 0.0, 0.0)}, "above 0"),
         ({"group": "year"}, "composer, work, recording"),
+        ({"folds": 1}, "give 2 to 100"),
+        ({"method": "released"}, "give how many"),
     ],
 )
 def test_settings_that_cannot_be(values: dict[str, Any], message: str) -> None:
@@ -303,3 +246,176 @@ def test_one_composer_in_several_spellings_is_one_group(small_corpus: Path) -> N
     write_pairs(path, pairs)
     with pytest.raises(UserError, match="fall into 1 groups by composer"):
         split(small_corpus, SplitConfig())
+
+
+# ---------------------------------------------------------------- presets, folds, methods
+
+
+def larger(path: Path, copies: int, first: int = 0) -> None:
+    """The ok pairs of an index again and again, each time of other composers and works."""
+    pairs = [pair for pair in load_pairs(path) if pair.status == "ok"]
+    write_pairs(
+        path,
+        [
+            dataclasses.replace(
+                pair,
+                **{
+                    name: f"{getattr(pair, name)} {copy}"
+                    for name in ("pair_id", "work_id", "composer", "recording_id", "clip_id")
+                },
+                source_url=f"{pair.source_url}&copy={copy}",
+                youtube_id=None,
+            )
+            for copy in range(first, first + copies)
+            for pair in pairs
+        ],
+    )
+
+
+def test_a_preset_is_joined_with_where(small_corpus: Path, tmp_path: Path) -> None:
+    presets = tmp_path / "mine.toml"
+    presets.write_text('[dated]\nwhere = "year IS NOT NULL"\n[bad]\nwhere = 1\n')
+    config = SplitConfig(preset="dated", where="year > 1 OR true", presets=presets)
+    made = split(small_corpus, config)
+    record = read_split(small_corpus, "default")
+    assert record["predicate"] == "(year IS NOT NULL) AND (year > 1 OR true)"
+    assert "left out: where: year IS NOT NULL" in made.counts
+    presets.write_text('[dated]\nwhere = "year > 1800"\n')
+    assert split(small_corpus, config).work_done == 1, "another predicate is another split"
+    with pytest.raises(UserError, match="no preset 'x' in presets.toml: give one of paper, clean"):
+        split(small_corpus, SplitConfig(preset="x"))
+    presets.write_text("[bad]\nwhere = 1\n")
+    with pytest.raises(UserError, match="has no predicate"):
+        split(small_corpus, SplitConfig(preset="bad", presets=presets))
+
+
+@pytest.mark.parametrize("name", ["paper", "clean", "all"])
+def test_the_presets_of_the_project_can_be_read(name: str) -> None:
+    predicate = read_predicate(read_preset(PRESETS, name), PAIRS_SCHEMA)
+    assert predicate.terms
+
+
+def test_folds_hold_every_pair_once_and_each_can_be_the_test(small_corpus: Path) -> None:
+    path = small_corpus / "pairs.parquet"
+    larger(path, 3)
+    made = split(small_corpus, SplitConfig(name="five", folds=5))
+    ok = [pair.pair_id for pair in load_pairs(path)]
+    folds = [[p.pair_id for p in load_split(small_corpus, "five", f"fold{n}")] for n in range(5)]
+    assert sorted(itertools.chain(*folds)) == ok
+    assert set(made.counts) == {f"fold{n}" for n in range(5)}
+    for n in range(5):
+        parts = {part: load_split(small_corpus, f"five:{n}", part) for part in PARTS}
+        assert [pair.pair_id for pair in parts["test"]] == folds[n]
+        assert [pair.pair_id for pair in parts["validation"]] == folds[(n + 1) % 5]
+        train = [pair.pair_id for pair in parts["train"]]
+        rest = set(ok) - set(folds[n]) - set(folds[(n + 1) % 5])
+        assert train == sorted(rest)
+    record = read_split(small_corpus, "five:1")
+    assert record["parts"]["train"]["rows"] == len(load_split(small_corpus, "five:1", "train"))
+    split(small_corpus, SplitConfig(name="two", folds=2))
+    assert set(read_split(small_corpus, "two:0")["parts"]) == {"train", "test"}
+    split(small_corpus, SplitConfig())
+    for name, message in [
+        ("five:5", "give five:0 to five:4"),
+        ("five:", "give five:0 to five:4"),
+        ("default:0", "give default alone, it has no folds"),
+    ]:
+        with pytest.raises(UserError, match=message):
+            read_split(small_corpus, name)
+    with pytest.raises(UserError, match="give one of fold0, .* or a fold as the split five:0"):
+        load_split(small_corpus, "five", "train")
+
+
+def test_more_folds_than_groups_say_so(small_corpus: Path) -> None:
+    with pytest.raises(UserError, match=r"fall into \d+ groups by composer, too few for 50 parts"):
+        split(small_corpus, SplitConfig(folds=50))
+
+
+def test_stable_parts_stay_when_works_are_added(small_corpus: Path) -> None:
+    path = small_corpus / "pairs.parquet"
+    original = path.read_bytes()
+    larger(path, 12)
+    config = SplitConfig(method="stable", fractions=(0.5, 0.25, 0.25))
+    assert split(small_corpus, config).details["works that moved"] == 0
+    before = {p.pair_id: part for part in PARTS for p in load_split(small_corpus, "default", part)}
+    path.write_bytes(original)
+    larger(path, 20)
+    made = split(small_corpus, config)
+    after = {p.pair_id: part for part in PARTS for p in load_split(small_corpus, "default", part)}
+    assert len(after) > len(before)
+    assert before.items() <= after.items()
+    assert made.details["works that moved"] == 0
+    names = sorted({pair.composer for pair in load_pairs(path)})
+    joined = [  # a work in common makes one group of two composers, here of every two
+        dataclasses.replace(pair, work_id=f"both {names.index(pair.composer) // 2}")
+        for pair in load_pairs(path)
+    ]
+    write_pairs(path, joined)
+    moved = split(small_corpus, config).details
+    last = {p.pair_id: part for part in PARTS for p in load_split(small_corpus, "default", part)}
+    changed = sum(after[key] != part for key, part in last.items())
+    assert changed
+    assert sum(row["pairs"] for row in moved["moved"]) == changed or moved["works that moved"] > 20
+
+
+def test_a_stable_part_without_rows_names_the_other_method(small_corpus: Path) -> None:
+    config = SplitConfig(method="stable", fractions=(0.98, 0.01, 0.01))
+    with pytest.raises(UserError, match="into validation, test: give method 'exact'"):
+        split(small_corpus, config)
+
+
+def test_nearly_equal_texts_are_in_one_part(small_corpus: Path) -> None:
+    path = small_corpus / "pairs.parquet"
+    larger(path, 4)
+    pairs = load_pairs(path)
+    one, other = pairs[0], next(p for p in pairs if p.composer != pairs[0].composer)
+    near = [
+        dataclasses.replace(p, text_group=pairs[0].pair_id) if p in (one, other) else p
+        for p in pairs
+    ]
+    write_pairs(path, near)
+    for seed in range(6):
+        split(small_corpus, SplitConfig(seed=seed, fractions=(0.5, 0.5)))
+        train = {p.pair_id for p in load_split(small_corpus, "default", "train")}
+        assert (one.pair_id in train) == (other.pair_id in train)
+
+
+def test_the_folds_of_the_study_are_runs_of_its_own_order(small_corpus: Path) -> None:
+    path = small_corpus / "pairs.parquet"
+    config = SplitConfig(
+        name="study", method="released", folds=2, where="work_id <> 'cray-quintet'"
+    )
+    with pytest.raises(UserError, match="`earscribe import released FOLDER` writes it"):
+        split(small_corpus, config)
+    ok = [pair for pair in load_pairs(path) if pair.status == "ok"]
+    pairs = [pair for pair in ok if pair.work_id != "cray-quintet"]  # a text, two recordings
+    lines = [
+        ",".join(text_key(p.work_id, " ".join(map(str, p.movements)), p.caption_raw + " "))
+        for p in reversed(pairs)
+    ]
+    (small_corpus / "study_order.csv").write_text("\n".join(lines) + "\n")
+    split(small_corpus, config)
+    folds = [{p.pair_id for p in load_split(small_corpus, "study", f"fold{n}")} for n in range(2)]
+    half = len(pairs) - len(pairs) // 2
+    assert folds[0] == {p.pair_id for p in list(reversed(pairs))[:half]}
+    assert folds[1] == {p.pair_id for p in list(reversed(pairs))[half:]}
+    (small_corpus / "study_order.csv").write_text("\n".join(lines[1:]) + "\n")
+    with pytest.raises(UserError, match="1 of the .* pairs are none of the study's"):
+        split(small_corpus, dataclasses.replace(config, name="other"))
+
+
+def test_a_split_of_pending_pairs_is_only_to_look_at(small_corpus: Path) -> None:
+    made = split(small_corpus, SplitConfig(pending=True))
+    assert "left out: pending" not in made.counts
+    assert sum(made.counts[part] for part in PARTS) == 22
+    assert check(small_corpus).clean
+    with pytest.raises(UserError, match="was made with pending pairs: run `earscribe fetch`"):
+        for part in PARTS:
+            load_split(small_corpus, "default", part)
+
+
+def test_fingerprints_are_left_to_the_index(small_corpus: Path) -> None:
+    path = small_corpus / "pairs.parquet"
+    write_pairs(path, [dataclasses.replace(p, fingerprint="1AAAA") for p in load_pairs(path)])
+    split(small_corpus, SplitConfig())
+    assert {p.fingerprint for p in load_split(small_corpus, "default", "train")} == {None}

@@ -14,10 +14,11 @@ from small_model import SMALL
 
 from crawler.errors import LockedError, UserError
 from crawler.ledger import folder_lock
-from dataset.splits import SplitConfig, load_split, split
+from dataset.parts import load_split
+from dataset.splits import SplitConfig, split
 from model.checkpoint import load_network
 from model.config import LossConfig, TrainConfig
-from model.runs import find_checkpoint, finished, list_checkpoints
+from model.runs import find_checkpoint, finished, list_checkpoints, split_hashes
 from model.tokenizer import Tokenizer
 from model.train import learning_rate, train
 
@@ -266,6 +267,15 @@ def test_only_training_captions_teach_the_tokenizer(data: Path) -> None:
     captions = [pair.caption for pair in load_split(data, "default", "train")]
     Tokenizer.train(captions, 400).save(expected)
     assert (data / "runs/small/tokenizer.json").read_bytes() == expected.read_bytes()
+
+
+def test_folds_are_parts_to_learn_from(data: Path) -> None:
+    split(data, SplitConfig(name="four", folds=4, group="recording"))
+    one, other = (split_hashes(data, f"four:{fold}") for fold in (0, 1))
+    assert one["name"] == "four:0"
+    assert len({one["train_sha256"], other["train_sha256"], one["validation_sha256"]}) == 3
+    with pytest.raises(UserError, match="'four' has no part 'train'"):
+        split_hashes(data, "four")
 
 
 def test_learning_rate_warms_up_and_falls_to_zero() -> None:
