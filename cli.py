@@ -550,11 +550,21 @@ def fetch(
 
 
 @command(STAGES, "earscribe validate --json")
-def validate(common: Common) -> None:
-    """Check index, clips and splits against each other; exit code 3 when something is wrong."""
+def validate(
+    common: Common,
+    repair: Annotated[
+        bool,
+        typer.Option(
+            "--repair",
+            help="Send pairs whose clip or state is at fault back to pending, for `fetch`.",
+        ),
+    ] = False,
+) -> None:
+    """Check index, clips and splits; exit code 3 when something is missing or wrong."""
+    from dataset.repair import repair as mend
     from dataset.validate import validate as run
 
-    perform(common, "validate", run, common.data)
+    perform(common, "validate", mend if repair else run, common.data)
 
 
 @command(STAGES, "earscribe split --where \"ensemble = 'quartet' AND duration_s > 150\"")

@@ -13,6 +13,7 @@ import typer
 
 from crawler.summary import Progress, Summary
 
+MOST_ROWS = 100  # of a list in a summary
 FOLDED = 28  # characters of a word, such as a slug, that a table may break
 
 
@@ -25,7 +26,9 @@ def show(summary: Summary, *, as_json: bool = False) -> None:
     show_rows(summary.stage, [*rows, {"outcome": "in all", "number": summary.total}])
     for key, value in summary.details.items():
         if isinstance(value, list) and value and isinstance(value[0], dict):
-            show_rows(key, value)
+            show_rows(key, value[:MOST_ROWS])
+            if len(value) > MOST_ROWS:
+                typer.echo(f"and {len(value) - MOST_ROWS:,} others: --json lists them all")
         elif isinstance(value, dict):
             typer.echo(f"{key}: " + ", ".join(f"{k} {shown(v)}" for k, v in value.items()))
         elif value not in (None, [], ""):

@@ -1,11 +1,11 @@
-"""Pictures and players of the report: inline SVG, bars, spectrograms, short Opus excerpts."""
+"""Pictures and sounds of the report: inline SVG, bars, spectrograms, short Opus excerpts."""
 
 import base64
-import html
 import io
 import math
 import struct
 import zlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -14,8 +14,12 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from dataset.hypertext import LABEL, escape, isolated
+
 WIDTH, HEIGHT = 360, 168  # of a histogram, in the units of its viewBox
 LEFT, RIGHT, TOP, BOTTOM = 30, 8, 14, 24
+BINS = 24  # columns of a histogram, about
+CENTRAL = (2.5, 97.5)  # percentiles
 OPUS_BITS_PER_S = 24_000
 OPUS_HZ = 48_000
 FLOOR_DB = -70.0  # of a spectrogram, below its loudest cell
@@ -25,51 +29,79 @@ RAMP = ((9, 10, 28), (52, 22, 86), (119, 32, 109), (188, 55, 84), (239, 118, 52)
 
 @dataclass(frozen=True, slots=True)
 class Band:
-    """A range to compare with."""
+    """A range to compare with: the central 95 % of something."""
 
     low: float
     high: float
-    label: str
-
-
-def escape(text: object) -> str:
-    """Any text as HTML, in element and attribute alike; control characters are shown as U+FFFD."""
-    shown = "".join(c if c.isprintable() or c in " \n\t" else "\ufffd" for c in str(text))
-    return html.escape(shown, quote=True)
+    unit: str
+    name: str  # of what has it
 
 
 # ---------------------------------------------------------------- histograms and bars
 
 
 def histogram(
-    title: str, values: Sequence[float], unit: str, band: Band | None = None, bins: int = 24
+    title: str,
+    values: Sequence[float],
+    unit: str = "",
+    band: Band | None = None,
+    *,
+    step: float | None = None,
+    years: bool = False,
 ) -> str:
-    """A figure with an SVG histogram; `band` is shaded where the axis reaches it."""
-    values = [value for value in values if math.isfinite(value)]
+    """A figure with an SVG histogram of the finite values.
+
+    `band` is shaded where the axis reaches it, and its range drawn beside that of the values.
+    `step` is the width of a column, None = a round one; `years` have no thousands.
+    """
+    values = sorted(value for value in values if math.isfinite(value))
     if not values:
         return f'<figure><figcaption>{escape(title)}</figcaption><p class="quiet">none</p></figure>'
-    step = nice_step(max(values) - min(values), bins)
+    span, size = values[-1] - values[0], max(abs(values[-1]), abs(values[0]))
+    step = step or nice_step(span if span > 1e-6 * size else size or 1.0, BINS)
     if all(value % 1 == 0 for value in values):
         step = max(step, 1.0)
-    places = [math.floor(value / step + 1e-9) for value in values]
-    first = min(places)
-    counts = [places.count(place) for place in range(first, max(places) + 1)]
-    axis = _Axis(first * step, (first + len(counts)) * step, step, max(counts))
-    ordered = sorted(values)
+    counted = Counter(math.floor(value / step + 1e-9) for value in values)
+    first, last = min(counted), max(counted)
+    counts = [counted[place] for place in range(first, last + 1)]
+    axis = _Axis(first * step, (last + 1) * step, step, max(counts), years)
+    low, middle, high = (_brief(values[place]) for place in (0, len(values) // 2, -1))
     summary = (
-        f"{len(values):,} values from {_number(ordered[0])} to {_number(ordered[-1], unit)}, "
-        f"median {_number(ordered[len(ordered) // 2])}"
+        f"{len(values):,} value{'s' if len(values) > 1 else ''} from {axis.number(low)} to "
+        f"{axis.number(high, unit)}, median {axis.number(middle)}"
     )
-    shade = _shade(axis, band)
-    key = '<span class="key">▒</span> ' if shade else "Not on this axis: "
-    note = "" if band is None else f"<br>{key}{escape(band.label)}"
     shown = f"{title} ({unit})" if unit else title
     return (
         f"<figure><figcaption>{escape(shown)}</figcaption>"
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}: '
-        f'{escape(summary)}">'
-        f"{shade}{_columns(axis, counts, unit)}{_ticks(axis)}</svg>"
-        f'<p class="quiet">{escape(summary)}{note}</p></figure>'
+        f'{escape(summary)}">{_shade(axis, band)}{_columns(axis, counts, unit)}{_ticks(axis)}</svg>'
+        f'<p class="quiet">{escape(summary)}</p>{_beside(values, unit, band)}</figure>'
+    )
+
+
+def _beside(values: Sequence[float], unit: str, band: Band | None) -> str:
+    """The central 95 % of sorted values beside those of something else, on a logarithmic scale."""
+    if band is None:
+        return ""
+    low, high = (float(np.percentile(values, share)) for share in CENTRAL)
+    own = Band(low, high, unit, "this corpus")
+    within = sum(band.low <= value <= band.high for value in values) / len(values)
+    least = max(1e-9, min(own.low, band.low))
+    span = math.log(max(own.high, band.high, least * 1.001) / least)
+
+    def bar(one: Band, kind: str) -> str:
+        left = 100 * math.log(max(one.low, least) / least) / span
+        width = 100 * math.log(max(one.high, least) / least) / span - left
+        ends = f"{_number(_brief(one.low))} to {_number(_brief(one.high), one.unit)}"
+        return (
+            f"<li><bdi>{escape(one.name)}</bdi><b>{escape(ends)}</b>"
+            f'<i class="{kind}" style="margin-left:{left:.1f}%;width:{width:.1f}%"></i></li>'
+        )
+
+    return (
+        f'<p class="quiet">Central 95 %, logarithmic; {100 * within:.0f} % lie in the range of '
+        f"{escape(band.name)}:</p>"
+        f'<ul class="bars">{bar(own, "own")}{bar(band, "other")}</ul>'
     )
 
 
@@ -86,6 +118,11 @@ class _Axis:
     high: float
     step: float
     most: int
+    years: bool = False
+
+    def number(self, value: float, unit: str = "") -> str:
+        """A value of the axis."""
+        return f"{value:.0f}" if self.years else _number(value, unit)
 
     def x(self, value: float) -> float:
         share = (value - self.low) / (self.high - self.low)
@@ -102,7 +139,7 @@ def _shade(axis: _Axis, band: Band | None) -> str:
     size = f'width="{right - left:.1f}" height="{HEIGHT - TOP - BOTTOM}"'
     return (
         f'<rect class="band" x="{left:.1f}" y="{TOP}" {size}>'
-        f"<title>{escape(band.label)}</title></rect>"
+        f"<title>central 95 % of {escape(band.name)}</title></rect>"
     )
 
 
@@ -111,7 +148,7 @@ def _columns(axis: _Axis, counts: Sequence[int], unit: str) -> str:
     for position, count in enumerate(counts):
         low = axis.low + position * axis.step
         left, right, top = axis.x(low), axis.x(low + axis.step), axis.y(count)
-        label = f"{_number(low)} to {_number(low + axis.step, unit)}: {count:,}"
+        label = f"{axis.number(low)} to {axis.number(low + axis.step, unit)}: {count:,}"
         shapes.append(
             f'<rect class="column" x="{left + 0.5:.1f}" y="{top:.1f}" '
             f'width="{max(0.5, right - left - 1):.1f}" height="{HEIGHT - BOTTOM - top:.1f}">'
@@ -127,10 +164,10 @@ def _ticks(axis: _Axis) -> str:
     places = [n * step for n in range(first, math.floor(axis.high / step + 1e-9) + 1)]
     labels = "".join(
         f'<text x="{axis.x(place):.1f}" y="{base + 15}" text-anchor="middle">'
-        f"{_number(place)}</text>"
+        f"{axis.number(place)}</text>"
         for place in places[:-1]
     )
-    last = _number(places[-1])
+    last = axis.number(places[-1])
     return (
         f'<line class="axis" x1="{LEFT}" y1="{base}" x2="{WIDTH - RIGHT}" y2="{base}"/>{labels}'
         f'<text x="{min(axis.x(places[-1]), WIDTH - 2):.1f}" y="{base + 15}" '
@@ -144,6 +181,11 @@ def _number(value: float, unit: str = "") -> str:
     """At most three digits after the point, none that says nothing."""
     shown = f"{value:,.3f}".rstrip("0").rstrip(".") if value % 1 else f"{value:,.0f}"
     return f"{shown} {unit}".rstrip()
+
+
+def _brief(value: float) -> float:
+    """A value for a sentence: one digit after the point will do for what has two before it."""
+    return round(value, 1) if abs(value) >= 10 else value
 
 
 def bars(title: str, counts: Mapping[str, int], most: int = 12) -> str:
@@ -160,7 +202,7 @@ def bar_list(counts: Mapping[str, int]) -> str:
     """Labelled bars in the order given, the largest filling the width."""
     largest = max([1, *counts.values()])
     items = "".join(
-        f"<li><span>{escape(label)}</span><b>{count:,}</b>"
+        f"<li>{isolated(label, LABEL)}<b>{count:,}</b>"
         f'<i style="width:{100 * count / largest:.1f}%"></i></li>'
         for label, count in counts.items()
     )

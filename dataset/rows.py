@@ -348,11 +348,11 @@ class Known:
         ]
         items = [one.item if isinstance(one, Request) else "" for one in answers]
         clips = self.ledger.results("cut", set(items) - {""})
-        failed = (item for item, (state, _) in clips.items() if state is State.FAILED)
-        failures = {entry.item: entry for entry in self.entries_of("cut", failed)}
+        others = (item for item, (state, _) in clips.items() if state is not State.OK)
+        undone = {entry.item: entry for entry in self.entries_of("cut", others)}
         done = {item: text for item, (state, text) in clips.items() if state is State.OK}
         rows = [
-            self.state(pair, wait, sources.get(key), answer, failures, done)
+            self.state(pair, wait, sources.get(key), answer, undone, done)
             for pair, wait, key, answer in zip(pairs, waits, keys, answers, strict=True)
         ]
         told = dict(zip(RowState._fields, zip(*rows, strict=True), strict=True))
@@ -379,10 +379,10 @@ class Known:
         waits: bool,
         source: Entry | None,
         answer: Request | Refusal | None,
-        failures: Mapping[str, Entry],
+        undone: Mapping[str, Entry],
         done: Container[str],
     ) -> RowState:
-        """The state of a row; `failures` and `done` are of clips."""
+        """The state of a row; `undone` and `done` are of clips."""
         status, stage = State.PENDING.value, "pair"
         error_class = error_message = reason = mark = None
         rights, redistributable = pair.audio_rights, pair.redistributable
@@ -406,10 +406,10 @@ class Known:
                     reason = answer.reason
             elif answer is not None:
                 start_s, end_s, bounds_source = answer.start_s, answer.end_s, answer.bounds_source
-                if answer.item in failures:
-                    failed = failures[answer.item]
-                    status, error_class = State.FAILED.value, failed.error_class
-                    error_message = failed.message
+                if answer.item in undone:
+                    clip = undone[answer.item]
+                    status, error_class = clip.state.value, clip.error_class
+                    error_message = clip.message
                 elif answer.item in done:
                     status = State.OK.value
         return RowState(

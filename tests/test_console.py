@@ -1,10 +1,12 @@
 """What a person sees of a stage."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from crawler.console import plain_progress, show_rows, shown, width_needed
+from crawler.console import plain_progress, show, show_rows, shown, width_needed
+from crawler.summary import Summary
 
 ROWS: list[dict[str, Any]] = [
     {"class": "movement in several files", "count": 4, "example": "Wolfgang-" * 9 + "K-515"},
@@ -42,6 +44,18 @@ def test_a_line_a_row_is_broken_between_words_where_that_is_asked(
     lines = capsys.readouterr().out.splitlines()
     assert lines[1:3] == ["  class movement in several files, count", "    4, example"]
     assert lines[3].strip() == ROWS[0]["example"]  # which can be copied whole
+
+
+def test_a_list_too_long_for_a_terminal_is_cut_and_says_so(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    lost = [{"item": f"clip-{number}"} for number in range(1_250)]
+    show(Summary(stage="s", total=0, counts={}, artifact=Path("x"), details={"missing": lost}))
+    out = capsys.readouterr().out
+    assert "clip-99 " in out
+    assert "clip-100" not in out
+    assert "and 1,150 others: --json lists them all" in out
 
 
 def test_lists_are_shown_without_brackets() -> None:

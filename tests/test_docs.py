@@ -22,7 +22,8 @@ def test_the_columns_are_all_described() -> None:
 def test_every_promise_names_tests_that_exist_or_is_open() -> None:
     text = (ROOT / "docs" / "contract.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| (\d+) \|.*\| (.*) \|$", text, re.M)
-    assert [int(number) for number, _ in rows] == list(range(1, 14))
+    assert [int(number) for number, _ in rows] == list(range(1, len(rows) + 1))
+    assert len(rows) >= 14
     for number, held in rows:
         named = re.findall(r"`(test_\w+)::(test_\w+)`", held)
         assert named or "**open**" in held, f"promise {number} names no test and is not open"

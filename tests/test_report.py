@@ -3,6 +3,7 @@
 import base64
 import dataclasses
 import io
+import json
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -13,13 +14,16 @@ from typing import Any
 
 import av
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from crawler.errors import LockedError, UserError
 from crawler.ledger import Ledger, State, folder_lock
+from dataset.hypertext import escape
 from dataset.index import load_pairs, write_pairs
-from dataset.plots import Band, bars, escape, histogram, nice_step, opus, png, spectrogram
-from dataset.report import choose_samples, report
+from dataset.plots import Band, bars, histogram, nice_step, opus, png, spectrogram
+from dataset.report import report
+from dataset.samples import choose_samples
 from dataset.splits import SplitConfig, split
 
 EVIL = """<script>alert(1)</script>"><img src=x onerror='alert(2)'> & "quoted" \x00 end"""
@@ -28,7 +32,7 @@ EVIL = """<script>alert(1)</script>"><img src=x onerror='alert(2)'> & "quoted" \
 @pytest.fixture(autouse=True)
 def few_samples(monkeypatch: pytest.MonkeyPatch) -> None:
     """Six samples a page: sound takes most of the time."""
-    monkeypatch.setattr("dataset.report.SAMPLES", 6)
+    monkeypatch.setattr("dataset.facts.SAMPLES", 6)
 
 
 class Page(HTMLParser):
@@ -79,8 +83,11 @@ def test_nothing_is_asked_from_outside(small_corpus: Path) -> None:
         for name, value in attributes.items()
         if name in ("src", "href", "srcset", "poster", "action", "data")
     ]
-    assert len(sources) == 6 * 2 + 1
-    assert all(value and value.startswith("data:") for value in sources)
+    outside = [value for value in sources if not str(value).startswith("#")]
+    assert len(outside) == 6 * 2 + 1
+    assert all(value and value.startswith("data:") for value in outside)
+    sections = [part["id"] for part in page.all("section")]
+    assert [link["href"] for link in page.all("a")] == [f"#{name}" for name in sections]
     assert not re.search(r"@import|url\(", page.source)
     assert not page.all("script")
 
@@ -145,9 +152,7 @@ def test_pages_of_the_ledger_are_counted(small_corpus: Path) -> None:
         ledger.record("source", "other", State.OK)
     page = Page(report(small_corpus).artifact)
     assert "pages asked for4pages read3works7works with prose7" in page.text
-    assert (
-        'works</span><b>7</b><i style="width:100.0%"' in page.source
-    )  # pairs have their own scale
+    assert 'works</bdi><b>7</b><i style="width:100.0%"' in page.source  # pairs have their own scale
 
 
 def test_without_music_there_is_still_a_page(small_corpus: Path) -> None:
@@ -164,7 +169,7 @@ def test_without_music_there_is_still_a_page(small_corpus: Path) -> None:
 def test_a_clip_that_vanished_costs_its_player_only(
     small_corpus: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dataset.report.SAMPLES", 24)
+    monkeypatch.setattr("dataset.facts.SAMPLES", 24)
     first, second, *_ = sorted((small_corpus / "clips").rglob("*.flac"))
     first.unlink()
     second.write_bytes(b"<html>")
@@ -218,10 +223,12 @@ def test_the_commands_to_rebuild_are_those_of_the_program(small_corpus: Path) ->
     split(small_corpus, SplitConfig())
     commands = re.findall(r"^earscribe (\w+) (.*)$", Page(report(small_corpus).artifact).text, re.M)
     assert [stage for stage, _ in commands] == [
-        *("crawl", "pair", "fetch", "validate", "split", "report")
+        *("build", "crawl", "pair", "fetch", "validate", "split", "report")
     ]
     known = typer.main.get_command(app).commands
     for stage, arguments in commands:
+        if stage == "build" and stage not in known:
+            continue
         allowed = {flag for parameter in known[stage].params for flag in parameter.opts}
         assert set(re.findall(r"--\w+", arguments)) <= allowed
     assert dict(commands)["crawl"] == "--data DIR --seeds FILE --contact YOU"
@@ -234,6 +241,83 @@ def test_a_long_caption_is_clamped_and_whole(small_corpus: Path) -> None:
     assert len(page.all("details")) == 6
     assert caption not in page.text
     assert page.text.replace("… more", "").count(caption) == 6
+
+
+def test_folds_are_told_and_so_is_a_split_that_cannot_be_read(small_corpus: Path) -> None:
+    config = SplitConfig(name="turns", folds=2, method="stable", where="year > 5 AND true")
+    folder = split(small_corpus, config).artifact
+    (folder.parent / "begun").mkdir()  # without a split.json: not there yet
+    (folder.parent / "harmed").mkdir()
+    (folder.parent / "harmed" / "split.json").write_text("{")
+    record = json.loads((folder / "split.json").read_text())
+    text = " ".join(Page(report(small_corpus).artifact).text.split())
+    assert "2 folds, grouped by composer, method stable, seed 0" in text
+    assert "5 groups, the largest of 6 pairs" in text
+    assert "where year > 5 AND true" in text
+    for name, part in record["parts"].items():
+        assert f"{name}{part['rows']}{100 * part['share']:.1f} %{part['works']}" in text.replace(
+            f"{name} {part['rows']} ", f"{name}{part['rows']}"
+        )
+    assert sum(map(bool, record["left_out"].values())) >= 3
+    assert all(f"{why}{count}" in text for why, count in record["left_out"].items() if count)
+    assert "near caption also stands in the other folds" in text
+    assert "splits/harmed/split.json is damaged or of another version" in text
+    assert "begun" not in text
+
+
+def halve(index: Path) -> None:
+    index.write_bytes(index.read_bytes()[: index.stat().st_size // 2])
+
+
+def age(index: Path) -> None:
+    table = pq.read_table(index)
+    pq.write_table(table.replace_schema_metadata({"earscribe_schema_version": "1"}), index)
+
+
+@pytest.mark.parametrize(
+    ("harm", "told"),
+    [
+        (halve, "damaged or not a parquet file"),
+        (lambda index: index.write_bytes(b""), "damaged or not a parquet file"),
+        (age, "has schema version 1, this program reads"),
+    ],
+)
+def test_an_index_that_cannot_be_read_is_one_line_and_overwrites_nothing(
+    small_corpus: Path, harm: Callable[[Path], object], told: str
+) -> None:
+    page = report(small_corpus).artifact
+    before = page.read_bytes()
+    harm(small_corpus / "pairs.parquet")
+    with pytest.raises(UserError, match=told):
+        report(small_corpus)
+    assert page.read_bytes() == before
+
+
+def test_an_ok_row_without_a_clip_and_an_empty_ledger_break_nothing(small_corpus: Path) -> None:
+    replace_all(small_corpus, audio=None, num_samples=None, loudness_lufs=float("-inf"))
+    (small_corpus / "ledger.sqlite").touch()
+    made = report(small_corpus)
+    assert made.counts["ok"] == 20
+    assert "No pair has music yet" in Page(made.artifact).text
+
+
+def test_levels_decades_and_failures_are_counted(small_corpus: Path) -> None:
+    path = small_corpus / "pairs.parquet"
+    levels = [-30.5, None, float("-inf"), float("nan")]
+    pairs = [
+        dataclasses.replace(pair, loudness_lufs=levels[int(pair.clip_id or "0", 16) % 4])
+        for pair in load_pairs(path)
+    ]
+    write_pairs(path, pairs)
+    page = Page(report(small_corpus).artifact)
+    figures = dict(re.findall(r'aria-label="([^:"]+): ([^"]+)"', page.source))
+    clips = {pair.clip_id for pair in pairs if pair.status == "ok" and pair.loudness_lufs == -30.5}
+    value = f"{len(clips)} value{'s' if len(clips) > 1 else ''}"
+    assert figures["Loudness of the clips"].startswith(f"{value} from -30.5 to -30.5 LUFS")
+    assert figures["Works by decade"] == "6 values from 1780 to 1890, median 1840"
+    assert figures["How sure the text is of its movement"].startswith("26 values from 0.5 to 0.875")
+    assert "1780 to 1790: 1" in page.source
+    assert "Pairs by classgone2network1" in page.text
 
 
 def test_no_index_and_a_busy_folder_are_one_line(small_corpus: Path, tmp_path: Path) -> None:
@@ -258,15 +342,15 @@ def test_samples_show_every_work_before_any_twice() -> None:
 
 def test_histogram_columns_hold_every_value() -> None:
     values = [0.1 * n for n in range(100)] + [3.0] * 7
-    figure = histogram("Title", values, "s", Band(2.0, 4.0, "two to four"))
+    figure = histogram("Title", values, "s", Band(2.0, 4.0, "s", "the others"))
     counts = [int(n) for n in re.findall(r"<title>[^<]* s: (\d+)</title>", figure)]
     assert sum(counts) == 107
-    assert "two to four" in figure
+    assert "% lie in the range of the others" in figure
     assert 'class="band"' in figure
-    assert 'class="band"' not in histogram("Title", values, "s", Band(50, 60, "far"))
+    assert 'class="band"' not in histogram("Title", values, "s", Band(50, 60, "s", "the others"))
     assert "none" in histogram("Title", [], "s")
-    assert "1 values" in histogram("Title", [5.0], "s")
-    assert "1 values" in histogram("Title", [5.0, float("nan")], "s")
+    assert "1 value from" in histogram("Title", [5.0], "s")
+    assert "1 value from" in histogram("Title", [5.0, float("nan")], "s")
 
 
 @pytest.mark.parametrize("top", [97, 192, 199, 200, 980, 1004, 12_345])
@@ -365,16 +449,50 @@ const done = arguments[arguments.length - 1];
 const play = async (audio) => {
   audio.muted = true;
   await audio.play();
-  const ready = audio.readyState;
+  const until = Date.now() + 5000;
+  while (audio.currentTime < 0.2 && Date.now() < until)
+    await new Promise((next) => setTimeout(next, 20));
   audio.pause();
-  return [ready, audio.duration, audio.error === null];
+  return [audio.currentTime, audio.duration, audio.error === null];
 };
 Promise.all([...document.querySelectorAll("audio")].map(play)).then(done, (e) => done(String(e)));
 """
+BEYOND = """
+const scrolls = (e) => e && (["auto", "hidden"].includes(getComputedStyle(e).overflowX) ||
+  scrolls(e.parentElement));
+return [...document.body.querySelectorAll("*")]
+  .filter((e) => e.getBoundingClientRect().right > innerWidth + 1 && !scrolls(e.parentElement))
+  .map((e) => e.outerHTML.slice(0, 80));
+"""
+TURNED = """
+const nodes = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT), turned = [];
+for (let node; (node = nodes.nextNode()); ) {
+  if (!/^[\\x20-\\x7e\\u202e\\u2013]+$/.test(node.data)) continue;
+  let last = null;
+  for (let at = 0; at < node.data.length; at++) {
+    const range = document.createRange();
+    range.setStart(node, at);
+    range.setEnd(node, at + 1);
+    const box = range.getBoundingClientRect();
+    if (last && box.width && box.top === last.top && box.left < last.left)
+      { turned.push(node.data.replace("\\u202e", "")); break; }
+    last = box.width ? box : last;
+  }
+}
+return turned;
+"""  # pieces of Latin text that do not run from left to right
+HOSTILE = (
+    EVIL,
+    "w" * 10_000,
+    '=HYPERLINK("https://example.org","x")',
+    "\u202eright to left\u202e \u05e9\u05dc\u05d5\u05dd \u2067\u200f",
+    "\U0001f469\u200d\U0001f3bb \U0001f3fb\u200d\u2640\ufe0f",
+    "\\frac{a}{b} $x^2$ {{7*7}} ${1} `ls` <!-- --> ]]> </style></script>",
+)
 
 
-@pytest.fixture
-def browser() -> Iterator[Any]:
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """Headless Chromium through its driver."""
     webdriver = pytest.importorskip("selenium.webdriver")
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
@@ -385,14 +503,32 @@ def browser() -> Iterator[Any]:
     options.binary_location = chromium
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     for flag in (
-        *("headless=new", "no-sandbox", "disable-gpu", "disable-dev-shm-usage"),
-        *("disable-background-networking", "autoplay-policy=no-user-gesture-required"),
+        *("headless=new", "no-sandbox", "disable-gpu", "disable-dev-shm-usage", "no-first-run"),
+        *("disable-background-networking", "disable-component-update", "disable-sync"),
+        "autoplay-policy=no-user-gesture-required",
+        f"user-data-dir={tmp_path_factory.mktemp('chromium')}",
     ):
         options.add_argument(f"--{flag}")
     service = webdriver.ChromeService(executable_path=driver)
     running = webdriver.Chrome(options=options, service=service)
     yield running
     running.quit()
+
+
+@pytest.fixture
+def browser(chromium: Any) -> Any:
+    """The browser as it is when it begins: a light screen, nothing in its console."""
+    chromium.get("about:blank")
+    chromium.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    emulate(chromium)
+    chromium.get_log("browser")
+    return chromium
+
+
+def emulate(browser: Any, media: str = "screen", scheme: str = "light") -> None:
+    """Show the page on another medium, or by night."""
+    features = [{"name": "prefers-color-scheme", "value": scheme}]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": media, "features": features})
 
 
 def overflow(browser: Any, width: int) -> int:
@@ -402,19 +538,23 @@ def overflow(browser: Any, width: int) -> int:
     script = "const e = document.documentElement; return [e.scrollWidth, e.clientWidth, innerWidth]"
     page, room, window = browser.execute_script(script)  # room = the window less its scroll bar
     assert window == width
+    assert browser.execute_script(BEYOND) == []
     return int(page - room)
 
 
 def test_a_browser_shows_and_plays_it(small_corpus: Path, browser: Any) -> None:
     path = small_corpus / "pairs.parquet"
     long = "https://example.org/" + "a" * 300
-    pairs = [dataclasses.replace(pair, title=long, error_message=long) for pair in load_pairs(path)]
+    pairs = [
+        dataclasses.replace(pair, title=long, error_message=long, loudness_lufs=-20.0 - number)
+        for number, pair in enumerate(load_pairs(path))
+    ]
     write_pairs(path, pairs)
     split(small_corpus, SplitConfig(where=f"caption <> '{'b' * 200}'"))
     browser.get(report(small_corpus).artifact.as_uri())
     players = browser.execute_async_script(PLAY)
     assert len(players) == 6
-    assert all(ready >= 2 and duration > 0.9 and sound for ready, duration, sound in players)
+    assert all(at > 0.15 and duration > 0.9 and sound for at, duration, sound in players)
     images = browser.execute_script(
         "return [...document.images].map((image) => [image.complete, image.naturalWidth])"
     )
@@ -422,21 +562,65 @@ def test_a_browser_shows_and_plays_it(small_corpus: Path, browser: Any) -> None:
     drawn = browser.execute_script(
         "return [...document.querySelectorAll('svg')].map((s) => s.getBoundingClientRect().height)"
     )
-    assert len(drawn) == 3
+    assert len(drawn) == 5  # lengths, tokens, loudness, scores, decades
     assert min(drawn) > 50
-    assert [overflow(browser, width) for width in (390, 320, 1200)] == [0, 0, 0]
+    assert [overflow(browser, width) for width in (390, 320, 1280)] == [0, 0, 0]
     assert browser.get_log("browser") == []
 
 
-def test_it_prints_light_with_its_bars(small_corpus: Path, browser: Any) -> None:
-    dark = {"name": "prefers-color-scheme", "value": "dark"}
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print", "features": [dark]})
+def test_the_worst_texts_neither_run_nor_overflow_nor_turn_their_neighbours(
+    small_corpus: Path, browser: Any
+) -> None:
+    path = small_corpus / "pairs.parquet"
+    names = ("caption", "composer", "title", "opus", "movement_name", "note_source", "text_rights")
+    more = ("key", "mode", "ensemble", "tempo_class", "source_url")
+    pairs = [
+        dataclasses.replace(
+            pair,
+            **dict.fromkeys((*names, *more), text),  # type: ignore[arg-type]
+            performers=(text,),
+            error_message=text if pair.status == "failed" else None,
+            filter_reason=text if pair.status == "filtered" else None,
+        )
+        for number, pair in enumerate(load_pairs(path))
+        if (text := HOSTILE[number % len(HOSTILE)])
+    ]
+    write_pairs(path, pairs)
+    browser.get(report(small_corpus).artifact.as_uri())
+    assert [overflow(browser, width) for width in (390, 1280)] == [0, 0]
+    assert browser.get_log("browser") == []
+    told = browser.execute_script("return document.body.textContent")
+    for text in HOSTILE:
+        shown = re.sub("[\x00\u202e\u2067]", "\ufffd", text)
+        assert shown in told or len(text) > 100
+    bare = browser.execute_script(
+        "return [...document.querySelectorAll('body *')].filter((e) => "
+        "[...e.childNodes].some((n) => n.nodeType === 3 && /[\u05d0-\u05ea]/.test(n.data)) && "
+        "!e.closest('bdi, blockquote')).map((e) => e.outerHTML.slice(0, 90))"
+    )
+    assert bare == []
+    assert browser.execute_script(TURNED) == []
+    assert browser.execute_script(f"document.body.append('\u202etext'); {TURNED}") == ["text"]
+
+
+def test_by_night_it_is_dark_and_on_paper_light_with_its_bars_and_whole_texts(
+    small_corpus: Path, browser: Any
+) -> None:
+    replace_all(small_corpus, caption=" ".join(f"word{n}" for n in range(300)))
     browser.get(report(small_corpus).artifact.as_uri())
     script = """
-    const bar = getComputedStyle(document.querySelector(".bars i"));
-    const page = getComputedStyle(document.body);
-    return [page.backgroundColor, page.colorScheme, bar.printColorAdjust, bar.backgroundColor];
+    const style = (name) => getComputedStyle(document.querySelector(name));
+    const page = style("body"), bar = style(".bars i");
+    const rest = document.querySelector("details").getBoundingClientRect().height;
+    return [page.backgroundColor, page.colorScheme, bar.printColorAdjust, bar.backgroundColor,
+      style("audio").display, style(".printed").display, style("nav").display, rest > 60];
     """
+    emulate(browser, scheme="dark")
+    dark = browser.execute_script(script)
+    assert dark[0] == "rgb(23, 22, 20)"
+    assert dark[4:] == ["block", "none", "flex", False]
+    emulate(browser, media="print", scheme="dark")
     assert browser.execute_script(script) == [
-        *("rgb(255, 255, 255)", "light", "exact", "rgb(185, 140, 119)")
+        *("rgb(255, 255, 255)", "light", "exact", "rgb(185, 140, 119)"),
+        *("none", "block", "none", True),
     ]

@@ -53,7 +53,8 @@ def test_a_clean_folder(small_corpus: Path) -> None:
     assert result.checked == {"pairs": 27, "clips": clips, "splits": 1}
     assert result.summary == validate(small_corpus)
     assert result.summary.counts == {"ok": 27 + clips + 1}
-    assert result.summary.details["findings"] == []
+    assert result.summary.details["findings"] == 0
+    assert result.summary.details["missing"] == result.summary.details["wrong"] == []
     assert {path: path.read_bytes() for path in small_corpus.rglob("*") if path.is_file()} == before
 
 
@@ -61,9 +62,9 @@ def test_a_clean_folder(small_corpus: Path) -> None:
     ("state", "values", "kind"),
     [
         ("ok", {"caption": " \n"}, "empty_caption"),
-        ("ok", {"clip_id": None}, "null"),
-        ("ok", {"audio": None}, "null"),
-        ("ok", {"audio": {"bytes": None, "path": None}}, "null"),
+        ("ok", {"clip_id": None}, "state"),
+        ("ok", {"audio": None}, "state"),
+        ("ok", {"audio": {"bytes": None, "path": None}}, "state"),
         ("ok", {"actual_end_s": 99.0}, "bounds"),
         ("ok", {"actual_end_s": float("nan")}, "bounds"),
         ("ok", {"sample_rate": 8_000}, "sample_rate"),
@@ -73,13 +74,15 @@ def test_a_clean_folder(small_corpus: Path) -> None:
         ("ok", {"audio": {"bytes": None, "path": "/etc/passwd"}}, "clip_path"),
         ("ok", {"audio": {"bytes": None, "path": "clips/../pairs.parquet"}}, "clip_path"),
         ("ok", {"audio": {"bytes": None, "path": "."}}, "clip_path"),
+        ("ok", {"pcm_md5": "0" * 32}, "pcm_md5"),
         ("ok", {"status": "done"}, "status"),
+        ("ok", {"stage": "nowhere"}, "stage"),
         ("ok", {"level": "bar"}, "level"),
         ("ok", {"schema_version": 1}, "schema_version"),
         ("ok", {"pair_id": "0" * 16}, "pair_id"),
-        ("failed", {"error_class": None}, "null"),
+        ("failed", {"error_class": None}, "state"),
         ("failed", {"error_class": "bad luck"}, "error_class"),
-        ("filtered", {"filter_reason": None}, "null"),
+        ("filtered", {"filter_reason": None}, "state"),
     ],
 )
 def test_a_wrong_row(small_corpus: Path, state: str, values: dict[str, Any], kind: str) -> None:
@@ -118,7 +121,9 @@ def test_a_clip_that_vanished(small_corpus: Path) -> None:
     assert result.wrong == ()
     summary = validate(small_corpus)
     assert summary.counts["violation: missing_clip"] == 1
-    assert [row["kind"] for row in summary.details["findings"]] == ["missing_clip"]
+    assert [row["kind"] for row in summary.details["missing"]] == ["missing_clip"]
+    assert summary.details["wrong"] == []
+    assert summary.details["findings"] == 1
 
 
 def test_a_clip_with_other_sound(small_corpus: Path) -> None:
@@ -152,6 +157,18 @@ def test_leftovers_are_warnings(small_corpus: Path) -> None:
         "temporary_file",
         "unfinished_split",
     ]
+
+
+def test_a_text_that_stands_twice_beside_one_clip_is_a_warning(small_corpus: Path) -> None:
+    pairs = load_pairs(small_corpus / "pairs.parquet")
+    beside = [pair for pair in pairs if pair.work_id == "alba-quartet-1" and is_ok(pair)]
+    one, other = [pair for pair in beside if pair.movements == (1,)]
+    change(small_corpus, lambda pair: pair.pair_id == other.pair_id, caption=f" {one.caption}  ")
+    result = check(small_corpus)
+    assert result.clean
+    assert [found.kind for found in result.warnings] == ["equal_text"]
+    ids = {one.pair_id, other.pair_id}
+    assert all(key in f"{result.warnings[0].item} {result.warnings[0].message}" for key in ids)
 
 
 def test_a_split_of_another_index_is_a_warning(small_corpus: Path) -> None:
