@@ -21,6 +21,7 @@ import typer
 
 from crawler.console import progress_bar, say, show_rows
 from crawler.console import show as show_summary
+from crawler.draining import draining
 from crawler.errors import UserError
 from crawler.options import layered, misspelt, read_toml, refuse_unknown_sections, variables
 from crawler.summary import Summary
@@ -37,7 +38,8 @@ OF_THE_DISK = {  # errno -> what a person can do, exit code; any other OSError i
     **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), PLACE),
     **dict.fromkeys((errno.EEXIST, errno.ENOTDIR, errno.EISDIR), PLACE),
 }
-SECTIONS = ("crawl", "pair", "fetch", "split", "train", "generate")  # tables of --config
+SECTIONS = ("build", "crawl", "table", "pair", "fetch", "split", "train", "generate")  # of --config
+SHIPPED = Path(__file__).parent / "data"  # where demo.toml and earsense.toml are
 DEFAULT_DATA = Path("data/corpus")
 
 STAGES, AROUND, WHOLE = "Stages, in order", "Around them", "The whole"
@@ -134,9 +136,10 @@ def command(
             )
             warn_of_variables()
             try:
-                toml = read_toml(values["config"])
+                toml = read_toml(shipped(values["config"]))
                 refuse_unknown_sections(toml, SECTIONS)
-                body(Common(values["data"], toml, values["json_"]), **given)
+                folder = values["data"] if values["data"] != data else data_of(toml, data)
+                body(Common(folder, toml, values["json_"]), **given)
             except UserError as error:
                 typer.echo(f"earscribe: {error}", err=True)
                 raise typer.Exit(MENDABLE) from error
@@ -165,6 +168,24 @@ def command(
     return register
 
 
+def shipped(config: Path | None) -> Path | None:
+    """The file of --config; a bare name that is not here is looked for among those shipped."""
+    if config is None or config.exists() or len(config.parts) > 1:
+        return config
+    found = SHIPPED / config
+    if not found.is_file():
+        return config
+    typer.echo(f"earscribe: {config} is not in this folder, so {found} is taken", err=True)
+    return found
+
+
+def data_of(toml: Mapping[str, Any], default: Path) -> Path:
+    """The data folder that a configuration file names."""
+    build = toml.get("build", {})
+    named = build.get("data") if isinstance(build, Mapping) else None
+    return Path(named) if isinstance(named, str) else default
+
+
 def warn_of_variables() -> None:
     """Name every EARSCRIBE_* variable that nothing reads."""
     known = ["EARSCRIBE_DATA", "EARSCRIBE_CONFIG"]
@@ -186,14 +207,54 @@ def perform(
 
     Ends with exit code 3 when it found violations, 75 when something is left to do.
     """
-    with progress_bar(name) as progress:
-        summary = stage(*inputs, **more, progress=progress)
-    show_summary(summary, as_json=common.as_json)
+    summary = run_stage(common, name, stage, *inputs, **more)
     if summary.details.get("findings"):
         raise typer.Exit(VIOLATIONS)
     if summary.incomplete:
         left = f", {summary.counts['pending']} pending" if "pending" in summary.counts else ""
         typer.echo(f"earscribe: {name} is incomplete{left}: run the same command again", err=True)
+        raise typer.Exit(INCOMPLETE)
+
+
+def run_stage(
+    common: Common, name: str, stage: Callable[..., Summary], *inputs: Any, **more: Any
+) -> Summary:
+    """Call one stage under a progress bar and print its summary."""
+    with progress_bar(name) as progress:
+        summary = stage(*inputs, **more, progress=progress)
+    show_summary(summary, as_json=common.as_json)
+    return summary
+
+
+def run_all(common: Common, stages: Iterator[tuple[str, Callable[..., Summary]]]) -> None:
+    """Run stages in order; what is left undone in one does not keep the next from what there is.
+
+    Violations and a person's mistakes end it; one in `split` after the report, which shows why.
+    """
+    left, refused = [], None
+    with draining() as stop:
+        for name, work in stages:
+            if stop.is_set():
+                raise KeyboardInterrupt
+            try:
+                summary = run_stage(common, name, work)
+            except UserError as error:
+                if name != "split" and not left:
+                    raise
+                refused = error
+                if name != "split":
+                    break
+                continue
+            if summary.details.get("findings"):
+                raise typer.Exit(VIOLATIONS)
+            left += [name] if summary.incomplete else []
+    if refused is not None and not left:
+        raise refused
+    if left:
+        told = f" ({refused})" if refused else ""
+        typer.echo(
+            f"earscribe: {', '.join(left)} incomplete{told}: run the same command again", err=True
+        )
         raise typer.Exit(INCOMPLETE)
 
 
@@ -787,6 +848,37 @@ def clean(
 
         config = common.layer(FetchConfig(), "fetch")
         perform(common, "clean", run, common.data, config, clips=clips, dry_run=dry_run)
+
+
+@command(WHOLE, "earscribe build --config earsense.toml")
+def build(
+    common: Common,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what it would take: requests, hours, GB.")
+    ] = False,
+) -> None:
+    """Crawl or import, pair, fetch, validate, split and report, as one TOML file says.
+
+    Stopped at any point, the same command goes on. earsense.toml and demo.toml are shipped.
+    """
+    if not common.toml:
+        raise UserError("build wants --config FILE: earsense.toml, demo.toml or one of your own")
+    with interruptible("build"):
+        from dataset.build import BuildConfig, build_config, keep, plan, refuse, stages
+        from demo.run import built_from
+
+        config = build_config(BuildConfig(), common.toml)
+        refuse(config)
+        if dry_run:
+            rows = plan(common.data, config)
+            if common.as_json:
+                typer.echo(json.dumps({"data": str(common.data), "plan": rows}))
+            else:
+                show_rows(f"{common.data}: what it would take", rows, wrap=True)
+            return
+        with built_from(common.data, config) as config:
+            keep(common.data, config)
+            run_all(common, stages(common.data, config))
 
 
 @command(WHOLE, "earscribe demo", data=Path("data/demo-run"))

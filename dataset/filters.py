@@ -102,15 +102,21 @@ def refused(where: str) -> Iterator[None]:
 
 def choose_columns(table: pa.Table, names: Sequence[str]) -> pa.Table:
     """Columns of `table`, `duration_s` and `decade` among them; UserError for any other name."""
-    known = [*table.column_names, *DERIVED]
-    for name in names:
-        if name not in known:
-            raise UserError(f"unknown column {name!r}; known: {', '.join(known)}")
+    known_columns(names, table.column_names)
     for name in set(DERIVED).intersection(names).difference(table.column_names):
         with duckdb.connect(config=SANDBOX) as db:
             values = db.from_arrow(table).project(DERIVED[name]).fetchall()
         table = table.append_column(name, pa.array([row[0] for row in values]))
     return table.select(list(names))
+
+
+def known_columns(names: Sequence[str], columns: Sequence[str]) -> Sequence[str]:
+    """The names; UserError for one that is no column and no derived one."""
+    known = [*columns, *DERIVED]
+    for name in names:
+        if name not in known:
+            raise UserError(f"unknown column {name!r}; known: {', '.join(known)}")
+    return names
 
 
 def needed_for(names: Iterable[str]) -> list[str]:

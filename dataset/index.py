@@ -15,7 +15,15 @@ from numpy.typing import NDArray
 from crawler.errors import SchemaVersionError, UserError
 from crawler.files import atomic_path
 from crawler.summary import Progress
-from dataset.filters import choose_columns, filter_table
+from dataset.filters import (
+    choose_columns,
+    evaluate,
+    known_columns,
+    needed_for,
+    read_predicate,
+    refused,
+    verdict,
+)
 from dataset.pairs import SCHEMA_VERSION, Pair
 from dataset.schema import COLUMNS, PAIRS_SCHEMA
 
@@ -81,7 +89,10 @@ def reading(path: Path) -> Iterator[pq.ParquetFile]:
             yield file
     except (OSError, pa.ArrowException) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{path} is damaged or not a parquet file: {reason}") from error
+        raise UserError(
+            f"{path} is damaged or not a parquet file ({reason}): move it away and make it again; "
+            "for an index that is `earscribe pair` and `earscribe fetch`, which keep the clips"
+        ) from error
 
 
 def read_in_groups(path: Path, columns: Iterable[str]) -> Iterator[pa.Table]:
@@ -194,12 +205,31 @@ def read_pairs(
     """The index of a data folder for notebooks: an Arrow table (`.to_pandas()` for pandas).
 
     `where` is a SQL predicate over the columns, for example "composer LIKE '%Haydn'"; it and
-    `columns` may also name `duration_s` and `decade`. UserError for an unknown column.
+    `columns` may also name `duration_s` and `decade`. Only the columns that are named are read,
+    and only the rows that fit are held in memory. UserError for an unknown column.
     """
-    table = read_table(Path(data) / PAIRS_NAME)
-    if where is not None:
-        table = filter_table(table, where)
-    return table if columns is None else choose_columns(table, columns)
+    path = Path(data) / PAIRS_NAME
+    with reading(path) as file:
+        schema = file.schema_arrow
+    names = schema.names if columns is None else needed_for(known_columns(columns, schema.names))
+    if where is None:
+        kept = read_table(path, names)
+    else:
+        predicate = read_predicate(where, schema)
+        read = read_in_groups(path, predicate.columns or names[:1])
+        with refused(where):
+            fits = evaluate(read, {"term": verdict(predicate)})["term"] == len(predicate.terms)
+        kept = select_rows(path, names, fits)
+    return kept if columns is None else choose_columns(kept, columns)
+
+
+def select_rows(path: Path, columns: Sequence[str], fits: NDArray[np.bool_]) -> pa.Table:
+    """The rows of a file of pairs for which it is true, read a row group at a time."""
+    tables, first = [], 0
+    for rows in read_in_groups(path, columns):
+        tables.append(rows.filter(pa.array(fits[first : first + len(rows)])))
+        first += len(rows)
+    return pa.concat_tables(tables) if tables else read_table(path, columns)
 
 
 def pair_to_row(pair: Pair) -> dict[str, Any]:

@@ -46,7 +46,7 @@ BROKEN = "\0broken"  # marks a row with more or fewer cells than the header
 class TableConfig:
     """Which column of a table holds what."""
 
-    text: str
+    text: str = "caption"
     url: str | None = None  # addresses or YouTube ids; either this or `file`
     file: str | None = None  # audio files on this machine, relative to the table
     start: str | None = None  # seconds, [h:]m:ss or 1m30s; an empty cell is the beginning
@@ -55,10 +55,6 @@ class TableConfig:
     title: str | None = None
     composer: str | None = None
     text_rights: str | None = None  # in all its texts: "CC BY 4.0"
-
-    def __post_init__(self) -> None:
-        if (self.url is None) == (self.file is None):
-            raise UserError("give one of --url and --file: the column of addresses or of files")
 
     @property
     def columns(self) -> list[str]:
@@ -89,6 +85,8 @@ def import_table(
     of this name are replaced, the clips of those that stay are kept. UserError when it cannot be
     read, is empty, lacks a column, or shares nothing with the earlier table of its name.
     """
+    if (config.url is None) == (config.file is None):
+        raise UserError("give one of --url and --file: the column of addresses or of files")
     rows = read_rows(file)
     _check_columns(file, rows, config)
     digest = sha256_file(file)

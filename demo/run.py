@@ -4,13 +4,14 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from crawler.crawl import CrawlConfig, crawl
+from crawler.crawl import CrawlConfig
 from crawler.errors import UserError
 from crawler.items import read_works
 from crawler.ledger import Ledger
@@ -18,12 +19,11 @@ from crawler.options import layered
 from crawler.summary import Progress, Summary
 from crawler.urls import is_loopback
 from dataset.budget import BudgetConfig
+from dataset.build import BuildConfig, Work, build_config, stages
 from dataset.export import export_hf
-from dataset.fetch import FetchConfig, fetch
-from dataset.pairing import PairConfig, pair
-from dataset.report import report
-from dataset.splits import SplitConfig, split
-from dataset.validate import validate
+from dataset.fetch import FetchConfig
+from dataset.pairing import PairConfig
+from dataset.splits import SplitConfig
 from demo.site import Replica, serve
 from model.config import PRESETS, GenerateConfig, TrainConfig
 from model.runs import finished
@@ -32,11 +32,9 @@ CORPUS = Path(__file__).parent.parent / "data" / "demo"
 ARTICLE = "/article/How-Four-Players-Share-One-Tune/"
 GONE = "Nobody-String-Quartet-No-0"  # a page that the replica answers with 404
 
-Work = Callable[..., Summary]  # takes `progress`
-
 
 @dataclass(frozen=True, kw_only=True)
-class DemoConfig:
+class DemoConfig(BuildConfig):
     """The settings of every stage of the journey; the addresses are filled in by `journey`."""
 
     crawl: CrawlConfig = field(default_factory=lambda: CrawlConfig(seeds=seeds(), delay_s=0.05))
@@ -62,15 +60,8 @@ def seeds() -> tuple[str, ...]:
 
 def demo_config(toml: Mapping[str, Any], steps: int | None = None) -> DemoConfig:
     """The demo's settings under a configuration file, the environment and the flags."""
-    base = DemoConfig()
-    return DemoConfig(
-        crawl=layered(base.crawl, "crawl", toml=toml),
-        pair=layered(base.pair, "pair", toml=toml),
-        fetch=layered(base.fetch, "fetch", toml=toml),
-        split=layered(base.split, "split", toml=toml),
-        train=layered(base.train, "train", toml=toml, flags={"steps": steps}),
-        generate=layered(base.generate, "generate", toml=toml),
-    )
+    config: DemoConfig = build_config(DemoConfig(), toml)
+    return replace(config, train=layered(config.train, "train", flags={"steps": steps}))
 
 
 def journey(data: Path, config: DemoConfig, *, port: int) -> Iterator[tuple[str, Work]]:
@@ -82,12 +73,7 @@ def journey(data: Path, config: DemoConfig, *, port: int) -> Iterator[tuple[str,
     """
     refuse_another_site(data, port)
     with serve(CORPUS, port=port) as replica:
-        yield "crawl", partial(crawl, data, at(config.crawl, replica))
-        yield "pair", partial(pair, data, config.pair)
-        yield "fetch", partial(fetch, data, config.fetch)
-        yield "validate", partial(validate, data)
-        yield "split", partial(split, data, config.split)
-        yield "report", partial(report, data)
+        yield from stages(data, replaced(config, replica))
         yield "export", partial(export_hf, data, data / "hf")
         yield "train", partial(learn, data, config)
         yield "evaluate", partial(score, data, config)
@@ -111,6 +97,23 @@ def refuse_another_site(data: Path, port: int) -> None:
 def at(config: CrawlConfig, replica: Replica) -> CrawlConfig:
     """A crawl of the replica in place of the site."""
     return replace(config, site=replica.address, video_url=replica.address + "/watch?v={id}")
+
+
+def replaced(config: BuildConfig, replica: Replica) -> BuildConfig:
+    """A build from the replica."""
+    return replace(config, crawl=at(config.crawl, replica))
+
+
+@contextmanager
+def built_from(data: Path, config: BuildConfig) -> Iterator[BuildConfig]:
+    """The configuration to build with; the replica is served meanwhile where it is asked for."""
+    port = config.build.replica_port
+    if port is None:
+        yield config
+        return
+    refuse_another_site(data, port)
+    with serve(CORPUS, port=port) as replica:
+        yield replaced(config, replica)
 
 
 def run_folder(data: Path, config: DemoConfig) -> Path:

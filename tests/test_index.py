@@ -2,8 +2,10 @@
 
 import dataclasses
 import random
+import runpy
 import threading
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -12,6 +14,7 @@ import pytest
 from crawler.errors import SchemaVersionError, UserError
 from dataset.index import load_pairs, read_pairs, read_table, write_pairs
 from dataset.schema import PAIRS_SCHEMA
+from dataset.splits import SplitConfig, split
 
 
 def test_the_same_pairs_give_the_same_bytes(small_corpus: Path, tmp_path: Path) -> None:
@@ -132,3 +135,41 @@ def test_a_reader_sees_a_whole_index_at_every_moment(small_corpus: Path) -> None
     writer.join()
     assert seen <= {len(few), len(many)}
     assert seen
+
+
+def test_only_what_is_named_is_read(small_corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    original = pq.ParquetFile.read_row_group
+
+    def spy(self: pq.ParquetFile, number: int, columns: Any = None, **more: Any) -> pa.Table:
+        read.extend(columns)
+        return original(self, number, columns, **more)
+
+    monkeypatch.setattr(pq.ParquetFile, "read_row_group", spy)
+    where = "duration_s > 1 AND mode = 'major'"
+    table = read_pairs(small_corpus, where=where, columns=["decade"])
+    assert table.column_names == ["decade"]
+    assert set(read) == {"num_samples", "sample_rate", "mode", "year"}
+    assert len(table) == len(read_pairs(small_corpus, where=where)) > 0
+
+
+def test_a_predicate_without_columns_is_over_every_row(small_corpus: Path) -> None:
+    assert len(read_pairs(small_corpus, where="true", columns=["pair_id"])) == 27
+    assert len(read_pairs(small_corpus, where="false")) == 0
+    with pytest.raises(UserError, match="unknown column 'mood'"):
+        read_pairs(small_corpus, where="true", columns=["mood"])
+
+
+def test_the_notebook_runs(
+    small_corpus: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("pandas")
+    split(small_corpus, SplitConfig())
+    monkeypatch.setenv("EARSCRIBE_DATA", str(small_corpus))
+    runpy.run_path(str(Path(__file__).parent.parent / "docs" / "notebook.py"))
+    told = capsys.readouterr().out
+    assert "20 pairs" in told
+    first = read_pairs(small_corpus, where="status = 'ok' AND duration_s > 1").to_pylist()[0]
+    assert first["caption"] in told
+    assert f"({first['num_samples']},)" in told
+    assert "pairs to learn from" in told

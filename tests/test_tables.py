@@ -249,9 +249,9 @@ def test_unusable_files_are_told_in_one_line(
 
 
 @pytest.mark.parametrize("columns", [{}, {"url": "a", "file": "b"}])
-def test_either_addresses_or_files_must_be_named(columns: dict[str, Any]) -> None:
+def test_either_addresses_or_files_must_be_named(tmp_path: Path, columns: dict[str, Any]) -> None:
     with pytest.raises(UserError, match="one of --url and --file"):
-        TableConfig(text="said", **columns)
+        import_table(tmp_path, tmp_path / "x.csv", TableConfig(text="said", **columns))
 
 
 # ---------------------------------------------------------------- through the stages
