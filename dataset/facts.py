@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from crawler.errors import SchemaVersionError
@@ -65,8 +65,12 @@ class Facts:
 
 
 def has_music(row: Row) -> bool:
-    known = row["audio"] and row["audio"]["path"] and row["sample_rate"] and row["num_samples"]
-    return row["status"] == State.OK and bool(known)
+    """Whether a row says that it has a clip in the data folder, and how long it is."""
+    if row["status"] != State.OK or not row["audio"] or not row["audio"]["path"]:
+        return False
+    place = PurePosixPath(row["audio"]["path"])  # of an index from elsewhere it may be anything
+    outside = place.is_absolute() or ".." in place.parts
+    return not outside and bool(row["sample_rate"] and row["num_samples"])
 
 
 def gather(data: Path) -> Facts:

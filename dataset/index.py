@@ -89,7 +89,10 @@ def reading(path: Path) -> Iterator[pq.ParquetFile]:
             yield file
     except (OSError, pa.ArrowException) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{path} is damaged or not a parquet file: {reason}") from error
+        raise UserError(
+            f"{path} is damaged or not a parquet file ({reason}): move it away and make it again; "
+            "for an index that is `earscribe pair` and `earscribe fetch`, which keep the clips"
+        ) from error
 
 
 def read_in_groups(path: Path, columns: Iterable[str]) -> Iterator[pa.Table]:

@@ -10,10 +10,11 @@ import pyarrow.compute as pc
 
 from crawler.ledger import Ledger, State
 from crawler.summary import Progress, Summary, silent
+from dataset.findings import OF_A_CLIP, OF_A_STATE, Finding
 from dataset.index import PAIRS_NAME, read_table, reading, write_columns
 from dataset.rows import CLIP_COLUMNS
 from dataset.rows import check as refuse_damaged
-from dataset.validate import OF_A_CLIP, OF_A_STATE, STAGES, Finding, Validation, check, is_sound
+from dataset.validate import STAGES, Validation, check, is_sound
 
 OF_THE_CLIP = (*CLIP_COLUMNS, "audio", "duplicate_of")  # columns that are null without one
 Back = Mapping[str, Finding]  # pair_id -> why the pair is sent back

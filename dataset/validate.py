@@ -5,27 +5,23 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import combinations
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import numpy as np
 import soundfile
 
-from crawler.errors import SchemaVersionError, UserError
+from crawler.errors import SchemaVersionError
 from crawler.files import TEMPORARY_PREFIX, sha256_file
 from crawler.ledger import State
 from crawler.summary import Progress, Summary, silent
-from dataset.filters import evaluate
-from dataset.groups import COLUMNS as KEY_COLUMNS
-from dataset.groups import TIES, formulas
+from dataset.findings import MISSING, SEEN, WARNINGS, Finding, Row
 from dataset.ids import IDS_NAME, compare_ids, read_ids
-from dataset.index import PAIRS_NAME, read_in_groups, read_table
+from dataset.index import PAIRS_NAME, read_table
 from dataset.pairs import SCHEMA_VERSION, ErrorClass, Level, pair_id
-from dataset.parts import SPLITS_NAME, describe, leaks_of, read_split
+from dataset.parts import SPLITS_NAME
 from dataset.schema import COLUMNS
+from dataset.splitchecks import Index, check_split
 
-SEEN = tuple(column.name for column in COLUMNS if column.name != "fingerprint")  # it is long
 CLIPS_NAME = "clips"
 STAGES = ("pair", "source", "cut")  # that a row can have entered
 CHANNELS = (1, 2)  # of a clip
@@ -43,16 +39,6 @@ NEEDED = {  # what a row must say in each state
 AGAIN = "run `earscribe validate --repair` and `earscribe fetch`"
 ANEW = "run `earscribe pair`"
 FLAC_SUM = slice(26, 42)  # of a FLAC file: the MD5 sum of its samples, 0 = not told
-Row = Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One broken promise."""
-
-    kind: str  # "missing_clip", "altered_clip", "leak", ...
-    item: str  # the pair, clip or split concerned
-    message: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +116,7 @@ def check(data: Path, progress: Progress = silent) -> Validation:
     except SchemaVersionError as error:
         return _sorted(data, {"index": 1}, [Finding("schema_version", path.name, str(error))], {})
     clips = _clips(rows)
-    index = _Index(sha256_file(path), {row["pair_id"]: row for row in rows}, len(rows))
+    index = Index(sha256_file(path), {row["pair_id"]: row for row in rows}, len(rows))
     splits = sorted(folder for folder in (data / SPLITS_NAME).glob("*") if folder.is_dir())
     findings = [
         *(finding for row in rows for finding in _check_row(row)),
@@ -138,21 +124,10 @@ def check(data: Path, progress: Progress = silent) -> Validation:
         *_check_texts(rows),
         *_check_clips(data, clips, progress),
         *_check_strays(data, clips),
-        *(finding for folder in splits for finding in _check_split(data, folder, index)),
+        *(finding for folder in splits for finding in check_split(data, folder, index)),
     ]
     checked = {"pairs": len(rows), "clips": len(clips), "splits": len(splits)}
     return _sorted(data, checked, findings, clips)
-
-
-MISSING = frozenset({"missing_clip", "missing_part"})
-WARNINGS = frozenset(
-    {"orphan_clip", "temporary_file", "unfinished_split", "stale_split", "equal_text"}
-)
-OF_A_CLIP = frozenset(  # these have the path of a clip as their item
-    {"missing_clip", "altered_clip", "unreadable_clip", "clip_path"}
-    | {"sample_rate", "channels", "num_samples", "pcm_md5"}
-)
-OF_A_STATE = frozenset({"state", "status", "stage", "error_class", "bounds"})  # of a pair
 
 
 def _sorted(
@@ -332,91 +307,3 @@ def _check_strays(data: Path, clips: Mapping[str, Any]) -> Iterator[Finding]:
             yield Finding("temporary_file", name, "left by a killed run; the next one removes it")
         elif path.is_file() and name not in clips:
             yield Finding("orphan_clip", name, "no pair of the index names it")
-
-
-# ---------------------------------------------------------------- splits
-
-
-@dataclass(frozen=True, slots=True)
-class _Index:
-    """What the splits are compared with."""
-
-    sha256: str
-    rows: Mapping[str, Row]  # by pair_id
-    num_rows: int
-
-
-def _check_split(data: Path, folder: Path, index: _Index) -> Iterator[Finding]:
-    name = f"{SPLITS_NAME}/{folder.name}"
-    try:
-        record = read_split(data, folder.name)
-    except SchemaVersionError as error:
-        yield Finding("split_record", name, str(error))
-        return
-    except UserError:
-        yield Finding("unfinished_split", name, "it has no split.json: run `earscribe split`")
-        return
-    parts: dict[str, list[Row]] = {}
-    for part, described in record["parts"].items():
-        path = folder / described["file"]
-        if not path.is_file():
-            yield Finding("missing_part", name, f"{path.name} is missing: run `earscribe split`")
-        elif sha256_file(path) != described["sha256"]:
-            yield Finding("altered_part", name, f"{path.name} is not what split.json says (sha256)")
-        else:
-            parts[part] = list(read_table(path, SEEN).to_pylist())
-    if record["definition"]["method"] != "released":  # which leaks, and is kept to show that
-        yield from _check_crossings(folder, name, parts, TIES[record["definition"]["group"]])
-    rows = [row for own in parts.values() for row in own]
-    allowed = (State.OK, State.PENDING) if record["definition"].get("pending") else (State.OK,)
-    if any(row["status"] not in allowed for row in rows):
-        yield Finding("split_status", name, "it holds pairs that are not ok")
-    if len({row["pair_id"] for row in rows}) < len(rows):
-        yield Finding("split_duplicate", name, "a pair stands in it twice")
-    if len(parts) == len(record["parts"]):
-        yield from _check_counts(folder, name, record)
-    yield from _check_origin(name, record, rows, index)
-
-
-def _check_counts(folder: Path, name: str, record: Row) -> Iterator[Finding]:
-    """What split.json says of the parts, counted anew in their files."""
-    rows = sum(described["rows"] for described in record["parts"].values())
-    for part, described in record["parts"].items():
-        if describe(folder / described["file"], rows) != described:
-            yield Finding("split_counts", name, f"split.json is wrong about {part}")
-    if leaks_of(folder, tuple(record["parts"])) != record["leaks"]:
-        yield Finding("split_leaks", name, "split.json is wrong about what the parts share")
-    if rows + sum(record["left_out"].values()) != record["rows"]:
-        yield Finding("split_counts", name, "rows in parts and left out do not add up")
-
-
-def _check_origin(name: str, record: Row, rows: Iterable[Row], index: _Index) -> Iterator[Finding]:
-    """Whether the rows are those of the index, if it is still the one they were taken from."""
-    if record["index_sha256"] != index.sha256:
-        yield Finding("stale_split", name, "made from another index: run `earscribe split`")
-        return
-    if record["rows"] != index.num_rows:
-        yield Finding("split_counts", name, f"the index has {index.num_rows} rows")
-    # repr: a NaN equals itself
-    other = [r["pair_id"] for r in rows if repr(r) != repr(index.rows.get(r["pair_id"]))]
-    if other:
-        message = f"{len(other)} rows are not those of the index, such as {other[0]}"
-        yield Finding("split_rows", name, message)
-
-
-def _check_crossings(
-    folder: Path, name: str, parts: Mapping[str, list[Row]], ties: Iterable[str]
-) -> Iterator[Finding]:
-    files = {part: read_in_groups(folder / f"{part}.parquet", KEY_COLUMNS) for part in parts}
-    keys = {part: evaluate(tables, formulas(ties)) for part, tables in files.items()}
-    for kind in ties:
-        for one, other in combinations(parts, 2):
-            values = np.unique(keys[one][kind][keys[one][kind] != 0])
-            crossing = np.isin(keys[other][kind], values)
-            if crossing.any():
-                example = parts[other][int(np.argmax(crossing))]
-                message = (
-                    f"{one} and {other} share {len(np.unique(keys[other][kind][crossing]))} by "
-                    f"{kind}, such as that of {example['pair_id']} ({example['work_id']})"
-                )
-                yield Finding("leak", name, message)

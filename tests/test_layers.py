@@ -30,7 +30,7 @@ dataset.backends dataset.cutting dataset.timelists dataset.bounds dataset.duplic
 dataset.tasks dataset.preload dataset.cluster dataset.engines dataset.rows dataset.jobs
 dataset.schedule
 dataset.fetch dataset.closeup dataset.leftovers dataset.dealing dataset.splits dataset.ids
-dataset.validate dataset.repair
+dataset.findings dataset.splitchecks dataset.validate dataset.repair
 dataset.hypertext dataset.plots dataset.samples dataset.facts dataset.report
 dataset.build dataset.export dataset.doctor
 model.config model.torchaudio_import model.features model.tokenizer model.similarity

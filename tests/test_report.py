@@ -301,6 +301,17 @@ def test_an_ok_row_without_a_clip_and_an_empty_ledger_break_nothing(small_corpus
     assert "No pair has music yet" in Page(made.artifact).text
 
 
+def test_no_sound_from_outside_of_the_folder_gets_into_the_page(
+    small_corpus: Path, tmp_path: Path
+) -> None:
+    clip = min((small_corpus / "clips").rglob("*.flac"))
+    secret = Path(shutil.copy(clip, tmp_path / "secret.flac"))
+    for path in (str(secret), "clips/../../secret.flac"):
+        assert (small_corpus / path).is_file()
+        replace_all(small_corpus, audio={"bytes": None, "path": path})
+        assert not Page(report(small_corpus).artifact).all("audio")
+
+
 def test_levels_decades_and_failures_are_counted(small_corpus: Path) -> None:
     path = small_corpus / "pairs.parquet"
     levels = [-30.5, None, float("-inf"), float("nan")]

@@ -189,6 +189,27 @@ def test_a_part_that_was_touched(small_corpus: Path) -> None:
     assert kinds(small_corpus) == {"split_record"}
 
 
+def test_folds_keep_their_promises_too(small_corpus: Path) -> None:
+    folder = split(small_corpus, SplitConfig(folds=3)).artifact
+    result = check(small_corpus)
+    assert (result.clean, result.warnings) == (True, ())
+    smuggled = load_pairs(folder / "fold0.parquet")[0]
+    write_pairs(folder / "fold2.parquet", [*load_pairs(folder / "fold2.parquet"), smuggled])
+    rewrite_record(folder, lambda record: None)
+    leaks = [found.message for found in check(small_corpus).wrong if found.kind == "leak"]
+    assert any(message.startswith("fold0 and fold2 share 1 by work") for message in leaks)
+
+
+def test_a_part_of_another_schema_version_is_wrong(small_corpus: Path) -> None:
+    folder = split(small_corpus, SplitConfig()).artifact
+    table = pq.read_table(folder / "test.parquet")
+    aged = table.replace_schema_metadata({"earscribe_schema_version": "1"})
+    pq.write_table(aged, folder / "test.parquet")
+    rewrite_record(folder, lambda record: None)
+    (found,) = (one for one in check(small_corpus).wrong if one.kind == "altered_part")
+    assert "schema version 1" in found.message
+
+
 def test_a_leak_between_parts_is_found_in_the_files(small_corpus: Path) -> None:
     """A train row is put into test by hand, with split.json made to agree."""
     folder = split(small_corpus, SplitConfig()).artifact
