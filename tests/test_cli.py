@@ -109,7 +109,7 @@ def one_line(err: str) -> str:
     ("toml", "line"),
     [
         ("[crawl]\ndelay = 3\n", "unknown key 'delay' (did you mean delay_s?); known: "),
-        ("[crwl]\n", "unknown section 'crwl' (did you mean crawl?); known: crawl, pair"),
+        ("[crwl]\n", "unknown section 'crwl' (did you mean crawl?); known: build, crawl"),
         ("[crawl\n", "is not TOML"),
         ('[crawl]\ndelay_s = "soon"\n', "delay_s = 'soon' is not allowed: give float"),
     ],
