@@ -607,6 +607,13 @@ def split(
         return
     if compat not in (None, "released"):
         raise UserError(f"--compat {compat!r} is not known: give released")
+    useless = {"--fractions": fractions, "--group": group, "--method": method, "--seed": seed}
+    if compat and (given := [flag for flag, value in useless.items() if value is not None]):
+        raise UserError(
+            f"--compat takes the study's folds: {', '.join(given)} means nothing with it"
+        )
+    if folds is not None and fractions is not None:
+        raise UserError("--folds are equal parts, --fractions are not: give one of them")
     from dataset.splits import STUDY_FOLDS, SplitConfig
     from dataset.splits import split as run
 

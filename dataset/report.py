@@ -241,7 +241,8 @@ def _definition(record: Mapping[str, Any]) -> str:
     said |= {"seed": made.get("seed", 0)}  # 0 is False too
     folds, fractions = said.pop("folds", None), said.pop("fractions", ())
     dealt = f"{folds} folds" if folds else " : ".join(f"{share:g}" for share in fractions)
-    told = [dealt, f"grouped by {said.pop('group', 'nothing')}"]
+    group = said.pop("group", "nothing")
+    told = [dealt] if made.get("method") == "released" else [dealt, f"grouped by {group}"]
     told += [f"{name} {said[name]}" for name in said if name not in ("name", "where")]
     groups, predicate = record.get("groups", {}), record.get("predicate")
     if {"number", "largest"} <= groups.keys():

@@ -164,11 +164,11 @@ def _make(
     (folder / RECORD_NAME).unlink(missing_ok=True)
     paths = [folder / f"{name}.parquet" for name in config.parts]
     write_selections(index, parts, paths, LEFT_TO_THE_INDEX, progress)
-    sizes = np.bincount(group)
+    sizes, grouped = np.bincount(group), config.method != "released"
     record = head | {
         "rows": len(chosen),
         "left_out": left_out,
-        "groups": {"number": len(sizes), "largest": int(sizes.max())},
+        "groups": {"number": len(sizes), "largest": int(sizes.max())} if grouped else {},
         "parts": {name: describe(folder / f"{name}.parquet", len(group)) for name in config.parts},
         "leaks": leaks_of(folder, config.parts),
     }
@@ -353,7 +353,7 @@ def _summary(
         counts={name: part["rows"] for name, part in record["parts"].items()} | left_out,
         artifact=folder,
         details={
-            "groups": record["groups"],
+            **({"groups": record["groups"]} if record["groups"] else {}),
             "parts": [
                 {"part": name} | {key: part[key] for key in SHOWN if key in part}
                 for name, part in record["parts"].items()
