@@ -163,6 +163,8 @@ def _make(
     sweep_temporary(folder)
     (folder / RECORD_NAME).unlink(missing_ok=True)
     paths = [folder / f"{name}.parquet" for name in config.parts]
+    for other in set(folder.glob("*.parquet")).difference(paths):  # of another definition
+        other.unlink()
     write_selections(index, parts, paths, LEFT_TO_THE_INDEX, progress)
     sizes, grouped = np.bincount(group), config.method != "released"
     record = head | {
@@ -296,7 +298,10 @@ def _released(data: Path, config: SplitConfig, chosen: NDArray[np.bool_]) -> Par
             f"{unknown[0]}: leave them out with `where`"
         )
     folds = config.folds or 1
-    return np.array([(place or 0) * folds // len(lines) for place in places], dtype=np.int8)
+    parts = np.array([(place or 0) * folds // len(lines) for place in places], dtype=np.int8)
+    if len(np.unique(parts)) < folds:
+        raise UserError(f"of the study's {folds} folds some stay empty: leave out less by `where`")
+    return parts
 
 
 def _study_key(row: Mapping[str, Any]) -> tuple[str, ...]:

@@ -326,6 +326,15 @@ def test_folds_hold_every_pair_once_and_each_can_be_the_test(small_corpus: Path)
         load_split(small_corpus, "five", "train")
 
 
+def test_another_definition_leaves_no_part_of_the_old_one(small_corpus: Path) -> None:
+    split(small_corpus, SplitConfig(group="recording"))
+    folder = split(small_corpus, SplitConfig(group="recording", folds=3)).artifact
+    assert {p.name for p in folder.iterdir()} == {
+        "split.json",
+        *(f"fold{n}.parquet" for n in range(3)),
+    }
+
+
 def test_more_folds_than_groups_say_so(small_corpus: Path) -> None:
     with pytest.raises(UserError, match=r"fall into \d+ groups by composer, too few for 50 parts"):
         split(small_corpus, SplitConfig(folds=50))
