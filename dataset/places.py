@@ -208,7 +208,7 @@ def open_folder(target: Path | str) -> Folder:
 
     try:
         system, root = url_to_fs(str(target))
-    except (ImportError, ValueError, OSError) as error:
+    except Exception as error:
         raise UserError(
             f"cannot use {target}: {_line(error)} (give a folder, or an address that fsspec knows, "
             "such as s3://bucket/folder)"
