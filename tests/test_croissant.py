@@ -37,6 +37,8 @@ def plain(value: Any) -> Any:
     return value.item() if hasattr(value, "item") else value
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of its own libraries
+@pytest.mark.filterwarnings("ignore:The inplace keyword")
 @pytest.mark.parametrize("form", FORMS)
 def test_mlcroissant_reads_every_value(ready: Path, tmp_path: Path, form: str) -> None:
     mlcroissant = pytest.importorskip("mlcroissant")
