@@ -49,6 +49,7 @@ class Form(StrEnum):
     """What `export` can write."""
 
     HF = "hf"  # parquet shards that Hugging Face datasets load
+    FILES = "files"  # clips beside tables
     IDS = "ids"  # ids, bounds and hashes alone: what may be published
 
 
@@ -464,15 +465,18 @@ def table(
     perform(common, "import", import_table, common.data, file, config)
 
 
-@command(None, "earscribe import ids release.parquet", group=imports)
+@command(None, "earscribe import ids release", group=imports)
 def ids(
     common: Common,
-    file: Annotated[Path, typer.Argument(help="What `earscribe export ids` wrote.")],
+    source: Annotated[
+        str,
+        typer.Argument(help="What `earscribe export ids` wrote: a folder or file, or its address."),
+    ],
 ) -> None:
     """A release of ids and facts: what to crawl or import, and what `validate` compares with."""
     from dataset.ids import import_ids
 
-    perform(common, "import", import_ids, common.data, file)
+    perform(common, "import", import_ids, common.data, source)
 
 
 @command(STAGES, "earscribe pair")
@@ -636,22 +640,34 @@ def report(common: Common) -> None:
 @command(STAGES, "earscribe export hf my-dataset --local")
 def export(
     common: Common,
-    form: Annotated[Form, typer.Argument(help="hf: for Hugging Face datasets. ids: facts alone.")],
-    target: Annotated[Path, typer.Argument(help="The folder (hf) or file (ids) to write.")],
-    split: Annotated[str, typer.Option(help="The split to export as hf.")] = "default",
+    form: Annotated[
+        Form,
+        typer.Argument(
+            help="hf: for Hugging Face datasets. files: clips beside tables. ids: facts alone."
+        ),
+    ],
+    target: Annotated[
+        str, typer.Argument(help="The folder to write, or its address (s3://bucket/folder).")
+    ],
+    split: Annotated[str, typer.Option(help="The split to export (hf, files).")] = "default",
     local: Annotated[
-        bool, typer.Option("--local", help="Include what may not be passed on (hf).")
+        bool, typer.Option("--local", help="Include what may not be passed on (hf, files).")
     ] = False,
 ) -> None:
     """Write a split with its audio and a dataset card, or the ids of the index."""
     if form is Form.IDS:
-        from dataset.ids import export_ids
+        from dataset.export import export_ids_folder
+        from dataset.ids import export_ids, is_file_name
 
-        perform(common, "export", export_ids, common.data, target)
+        one_file = is_file_name(target)
+        perform(
+            common, "export", export_ids if one_file else export_ids_folder, common.data, target
+        )
         return
-    from dataset.export import export_hf
+    from dataset.export import export_files, export_hf
 
-    perform(common, "export", export_hf, common.data, target, split=split, local=local)
+    stage = export_hf if form is Form.HF else export_files
+    perform(common, "export", stage, common.data, target, split=split, local=local)
 
 
 @command(STAGES, "earscribe train --preset tiny --split default")

@@ -19,7 +19,7 @@ class Summary:
     stage: str
     total: int  # inputs
     counts: Mapping[str, int]  # "ok", "failed: gone", "filtered: too_short", ... -> inputs
-    artifact: Path  # the file or folder that the next stage reads
+    artifact: Path | str  # the file or folder that the next stage reads; or its address
     details: Mapping[str, Any] = field(default_factory=dict)  # further figures, JSON values
     work_done: int = 0  # things made by this very run; 0 when everything was there already
     incomplete: bool = False  # something is pending or transient: run again

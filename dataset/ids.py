@@ -3,7 +3,8 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,10 @@ from crawler.files import write_atomic
 from crawler.ledger import State, folder_lock
 from crawler.summary import Progress, Summary, silent
 from crawler.urls import same_site, slug
+from dataset.contents import Contents
 from dataset.index import PAIRS_NAME, read_foreign, read_table, write_table
 from dataset.pairs import pair_id
+from dataset.places import IN_PROTOCOL, near
 from dataset.schema import PAIRS_SCHEMA
 
 IDS_VERSION = 1
@@ -30,9 +33,11 @@ FACTS = (
     *("page_url", "source_url", "youtube_id", "start_s", "end_s", "bounds_source"),
     *("actual_start_s", "actual_end_s", "sample_rate", "num_samples", "pcm_md5"),
 )
+NAMES = ("composer", "title", "opus", "key", "movement_name")  # null in older releases
 IDS_SCHEMA = pa.schema(
     [
         *(PAIRS_SCHEMA.field(name) for name in FACTS),
+        *(PAIRS_SCHEMA.field(name).with_nullable(True) for name in NAMES),
         pa.field(
             "caption_sha256",
             pa.string(),
@@ -45,52 +50,87 @@ IDS_SCHEMA = pa.schema(
 Row = Mapping[str, Any]
 
 
-def export_ids(data: Path, file: Path, progress: Progress = silent) -> Summary:
-    """Write the ok pairs of the index as facts and hashes to `file`, .parquet or .jsonl.
+def is_file_name(target: Path | str) -> bool:
+    """Whether a release is named as one file, not as the folder of one."""
+    return Path(target).suffix.lower() in (".parquet", ".jsonl")
+
+
+def export_ids(data: Path, file: Path | str, progress: Progress = silent) -> Summary:
+    """Write the ok pairs of the index as facts and hashes to one file, .parquet or .jsonl.
 
     No prose, no sound and no path of this machine is in it: pairs of local files are left out.
     """
+    if IN_PROTOCOL in str(file):
+        raise UserError(f"{file} is not on this machine: give a folder's address, or a file here")
+    file = Path(file)
     _check_form(file)
-    rows = read_table(data / PAIRS_NAME).to_pylist()
-    ends = [_end(row) for row in rows]
-    facts = [_facts(row) for row, end in zip(rows, ends, strict=True) if end == "ok"]
-    if not facts:
-        told = ", ".join(f"{ends.count(end)} {end}" for end in sorted(set(ends)))
-        raise UserError(f"{data} has no ok pair of a recording on the web ({told})")
-    table = pa.Table.from_pylist(facts, schema=IDS_SCHEMA)
+    facts, counts = _gather(data)
     if file.suffix.lower() == ".parquet":
-        write_table(file, table)
+        _write_facts(facts, file)
     else:
         lines = [{"earscribe_ids": IDS_VERSION, "pairs": len(facts)}, *facts]
         write_atomic(file, "".join(json.dumps(line) + "\n" for line in lines).encode())
-    progress(len(rows), len(rows))
-    return Summary(
-        stage="export",
-        total=len(rows),
-        counts={end: ends.count(end) for end in sorted(set(ends))},
-        artifact=file,
-        work_done=len(facts),
+    total = sum(counts.values())
+    progress(total, total)
+    return Summary(stage="export", total=total, counts=counts, artifact=file, work_done=len(facts))
+
+
+def ids_contents(data: Path) -> Contents:
+    """The ok pairs of the index as facts and hashes, for a folder."""
+    facts, counts = _gather(data)
+    return Contents(
+        form="ids",
+        made_from=hashlib.sha256(json.dumps(facts).encode()).hexdigest(),
+        source="facts whose JSON form",
+        schema=IDS_SCHEMA,
+        parts={"pairs": facts},
+        patterns={"pairs": [IDS_NAME]},
+        files={IDS_NAME: partial(_write_facts, facts)},
+        counts=counts,
     )
+
+
+def _gather(data: Path) -> tuple[list[dict[str, Any]], dict[str, int]]:
+    """The facts of the ok pairs, and how many pairs ended how; UserError when there are none."""
+    rows = read_table(data / PAIRS_NAME).to_pylist()
+    ends = [_end(row) for row in rows]
+    facts = [_facts(row) for row, end in zip(rows, ends, strict=True) if end == "ok"]
+    counts = {end: ends.count(end) for end in sorted(set(ends))}
+    if not facts:
+        told = ", ".join(f"{count} {end}" for end, count in counts.items())
+        raise UserError(f"{data} has no ok pair of a recording on the web ({told})")
+    return facts, counts
+
+
+def _write_facts(facts: Sequence[Row], path: Path) -> None:
+    write_table(path, pa.Table.from_pylist(list(map(dict, facts)), schema=IDS_SCHEMA))
 
 
 def _end(row: Row) -> str:
     if row["status"] != State.OK:
         return f"left out: {row['status']}"
-    return "left out: local_file" if row["source_url"].startswith("file:") else "ok"
+    local = any(url.startswith("file:") for url in row["source_url"].split())
+    return "left out: local_file" if local else "ok"
 
 
 def _facts(row: Row) -> dict[str, Any]:
     digest = hashlib.sha256(row["caption"].encode()).hexdigest()
-    return {name: row[name] for name in FACTS} | {"caption_sha256": digest}
+    return {name: row[name] for name in (*FACTS, *NAMES)} | {"caption_sha256": digest}
 
 
-def import_ids(data: Path, file: Path, progress: Progress = silent) -> Summary:
+def import_ids(data: Path, source: Path | str, progress: Progress = silent) -> Summary:
     """Keep a release in the data folder as what its build is compared with.
 
-    Writes ids.parquet, and seeds.txt with its pages for `earscribe crawl --seeds` if it has any;
-    a table that rows are from is needed under its name. UserError when the file is no release or
-    one of its ids is not the hash of its facts.
+    `source` is its folder or its file, here or at any fsspec address. Writes ids.parquet, and
+    seeds.txt with its pages for `earscribe crawl --seeds` if it has any; a table that rows are
+    from is needed under its name. UserError when the file is no release or one of its ids is not
+    the hash of its facts.
     """
+    with near(source, IDS_NAME) as file:
+        return _import_file(data, file, progress)
+
+
+def _import_file(data: Path, file: Path, progress: Progress) -> Summary:
     rows = read_ids(file)
     seen: set[str] = set()
     for done, row in enumerate(rows, start=1):

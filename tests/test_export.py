@@ -1,9 +1,12 @@
-"""The exported folder as the `datasets` library reads it."""
+"""The exported folder as the `datasets` library reads it, and what of it is kept whole."""
 
 import dataclasses
 import hashlib
 import io
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +16,9 @@ import pytest
 import soundfile
 
 from crawler.errors import LockedError, UserError
-from dataset import export
-from dataset.export import export_hf, hf_schema
+from dataset import hf
+from dataset.export import export_hf
+from dataset.hf import hf_schema
 from dataset.index import load_pairs, write_pairs
 from dataset.pairs import SCHEMA_VERSION
 from dataset.parts import load_split
@@ -22,6 +26,12 @@ from dataset.schema import COLUMNS, PAIRS_SCHEMA
 from dataset.splits import SplitConfig, split
 
 PARTS = ("train", "validation", "test")
+
+
+@pytest.fixture(autouse=True)
+def one_day(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test runs over midnight."""
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
 
 
 @pytest.fixture
@@ -114,6 +124,8 @@ def test_an_older_export_is_replaced_whole(ready: Path, tmp_path: Path) -> None:
     assert export_hf(ready, folder).work_done == 20
     assert sorted(files(folder)) == [
         "README.md",
+        "SHA256SUMS",
+        "croissant.json",
         "data/test-00000-of-00001.parquet",
         "data/train-00000-of-00001.parquet",
     ]
@@ -143,14 +155,62 @@ def test_shards_of_another_maker_are_refused(ready: Path, tmp_path: Path) -> Non
         export_hf(ready, tmp_path / "hf")
 
 
-def test_an_export_without_its_card_is_finished(ready: Path, tmp_path: Path) -> None:
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from dataset.export import export_hf
+data, folder, instant = sys.argv[1:]
+renamed = []
+plain = Path.replace
+
+def kill(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def replace(self, target):
+    plain(self, target)
+    renamed.append(target)
+    if len(renamed) == int(instant):
+        kill()
+
+Path.replace = replace
+export_hf(Path(data), folder, progress=kill if instant == "0" else lambda done, total: None)
+"""
+
+
+# The renames: the card that says unfinished, the shards, the sums, croissant.json, the card.
+@pytest.mark.parametrize("renames", [0, 1, 3, 5])
+def test_a_killed_export_is_finished(ready: Path, tmp_path: Path, renames: int) -> None:
     folder = tmp_path / "hf"
     export_hf(ready, folder)
-    whole = files(folder)
-    (folder / "README.md").unlink()
-    (folder / "data" / ".tmp-left.parquet").write_bytes(b"PAR1")
+    split(ready, SplitConfig(fractions=(0.5, 0.5)))
+    export_hf(ready, tmp_path / "straight")
+    command = [sys.executable, "-c", KILLED, str(ready), str(folder), str(renames)]
+    killed = subprocess.run(command, cwd=Path(__file__).parent.parent, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    card = (folder / "README.md").read_text()
+    assert ("earscribe_export: unfinished" in card) == (renames > 0)
     assert export_hf(ready, folder).work_done == 20
+    assert files(folder) == files(tmp_path / "straight")
+
+
+def test_a_folder_whose_card_is_gone_is_not_touched(ready: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "hf"
+    export_hf(ready, folder)
+    (folder / "README.md").unlink()
+    whole = files(folder)
+    with pytest.raises(UserError, match="holds other files"):
+        export_hf(ready, folder)
     assert files(folder) == whole
+
+
+def test_names_in_a_forged_list_lead_nowhere(ready: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "hf"
+    export_hf(ready, folder)
+    (tmp_path / "mine.txt").write_text("mine")
+    with (folder / "SHA256SUMS").open("a") as lines:
+        lines.write(f"{'0' * 64}  ../mine.txt\n")
+    assert export_hf(ready, folder).work_done == 20
+    assert (tmp_path / "mine.txt").read_text() == "mine"
 
 
 def test_a_damaged_shard_is_written_again(ready: Path, tmp_path: Path) -> None:
@@ -199,8 +259,8 @@ def test_large_parts_become_several_bounded_files(
     ready: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     largest = max(path.stat().st_size for path in (ready / "clips").rglob("*.flac"))
-    monkeypatch.setattr(export, "SHARD_BYTES", 5 * largest)
-    monkeypatch.setattr(export, "GROUP_BYTES", 2 * largest)
+    monkeypatch.setattr(hf, "SHARD_BYTES", 5 * largest)
+    monkeypatch.setattr(hf, "GROUP_BYTES", 2 * largest)
     folder = tmp_path / "hf"
     export_hf(ready, folder)
     shards = sorted((folder / "data").glob("train-*.parquet"))
@@ -235,7 +295,7 @@ def test_what_may_not_be_passed_on_is_refused(bound: Path, tmp_path: Path) -> No
     folder = tmp_path / "hf"
     with pytest.raises(UserError, match=r"3 of the 20 pairs .* may not be passed on") as caught:
         export_hf(bound, folder)
-    assert "--local" in str(caught.value)
+    assert "--local" in str(caught.value) and "belongs to others (CC0 1.0)" in str(caught.value)
     assert not folder.exists()
     split(bound, SplitConfig(name="free", where="redistributable"))
     assert export_hf(bound, folder, split="free").total == 17

@@ -29,10 +29,11 @@ dataset.decoding dataset.fingerprint dataset.measures dataset.clips dataset.shap
 dataset.backends dataset.cutting dataset.timelists dataset.bounds dataset.duplicates
 dataset.tasks dataset.preload dataset.cluster dataset.engines dataset.rows dataset.jobs
 dataset.schedule
-dataset.fetch dataset.closeup dataset.leftovers dataset.dealing dataset.splits dataset.ids
+dataset.fetch dataset.closeup dataset.leftovers dataset.dealing dataset.splits
+dataset.places dataset.contents dataset.ids
 dataset.findings dataset.splitchecks dataset.validate dataset.repair
-dataset.hypertext dataset.plots dataset.samples dataset.facts dataset.report
-dataset.build dataset.export dataset.doctor
+dataset.hypertext dataset.plots dataset.samples dataset.facts dataset.report dataset.build
+dataset.card dataset.croissant dataset.hf dataset.plainfiles dataset.export dataset.doctor
 model.config model.torchaudio_import model.features model.tokenizer model.similarity
 model.network model.losses model.momentum model.examples model.objective model.runs
 model.checkpoint model.generate model.metrics model.controls model.train model.evaluate model.status
@@ -63,6 +64,7 @@ ONLY_IN = {  # package -> the modules that may import it
     ),
     "pydub": ("dataset.backends",),
     "pyarrow": ("dataset.",),
+    "fsspec": ("dataset.places",),
 }
 
 
