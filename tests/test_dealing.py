@@ -1,28 +1,11 @@
 """Groups dealt to parts, against brute force."""
 
-import itertools
-
 import pytest
+from all_deals import brute_force, counted, distance
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dataset.dealing import SEARCHED, deal_exact, deal_stable, search
-
-
-def distance(counts: list[int], fractions: tuple[float, ...]) -> float:
-    return sum(abs(n - part * sum(counts)) for n, part in zip(counts, fractions, strict=True))
-
-
-def counted(sizes: list[int], parts: list[int] | tuple[int, ...], number: int) -> list[int]:
-    return [sum(s for s, p in zip(sizes, parts, strict=True) if p == k) for k in range(number)]
-
-
-def brute_force(sizes: list[int], fractions: tuple[float, ...]) -> float | None:
-    """The smallest distance over every way to deal the groups out with no part empty."""
-    number = len(fractions)
-    ways = itertools.product(range(number), repeat=len(sizes))
-    counts = (counted(sizes, way, number) for way in ways)
-    return min((distance(c, fractions) for c in counts if all(c)), default=None)
 
 
 @settings(deadline=None, max_examples=60)

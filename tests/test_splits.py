@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from all_deals import brute_force, distance
 
 from crawler.errors import LockedError, SchemaVersionError, UserError
 from crawler.files import sha256_file
@@ -22,22 +23,6 @@ from dataset.splits import PRESETS, SplitConfig, read_preset, split
 from dataset.validate import check
 
 PARTS = ("train", "validation", "test")
-
-
-def distance(counts: list[int], fractions: tuple[float, ...]) -> float:
-    return sum(abs(n - part * sum(counts)) for n, part in zip(counts, fractions, strict=True))
-
-
-def counted(sizes: list[int], parts: list[int] | tuple[int, ...], number: int) -> list[int]:
-    return [sum(s for s, p in zip(sizes, parts, strict=True) if p == k) for k in range(number)]
-
-
-def brute_force(sizes: list[int], fractions: tuple[float, ...]) -> float | None:
-    """The smallest distance over every way to deal the groups out with no part empty."""
-    number = len(fractions)
-    ways = itertools.product(range(number), repeat=len(sizes))
-    counts = (counted(sizes, way, number) for way in ways)
-    return min((distance(c, fractions) for c in counts if all(c)), default=None)
 
 
 @pytest.mark.parametrize("group", ["composer", "work", "recording"])
