@@ -1,17 +1,8 @@
 """The command line: one thin command a stage, nothing heavy imported before its body runs."""
 
 import dataclasses
-import errno
-import functools
-import inspect
-import io
 import json
-import logging
 import os
-import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -19,28 +10,23 @@ from typing import Annotated, Any
 
 import typer
 
-from crawler.console import progress_bar, say, show_rows
-from crawler.console import show as show_summary
-from crawler.draining import draining
+from crawler.commands import (
+    MENDABLE,
+    Common,
+    Program,
+    interruptible,
+    perform,
+    run_all,
+)
+from crawler.console import say, show_rows
 from crawler.errors import UserError
-from crawler.options import layered, misspelt, read_toml, refuse_unknown_sections, variables
-from crawler.summary import Summary
 
 # OpenMP's threads would spin while they wait, seven times slower beside any other work; read
 # when torch is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-DONE, MENDABLE, USAGE, VIOLATIONS, INCOMPLETE = 0, 1, 2, 3, 75  # exit codes
-ROOM = "make room and run the same command again", INCOMPLETE
-PLACE = "move it away or mend its rights, or give another folder", MENDABLE
-OF_THE_DISK = {  # errno -> what a person can do, exit code; any other OSError is our bug
-    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), ROOM),
-    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), PLACE),
-    **dict.fromkeys((errno.EEXIST, errno.ENOTDIR, errno.EISDIR), PLACE),
-}
 SECTIONS = ("build", "crawl", "table", "pair", "fetch", "split", "train", "generate")  # of --config
 SHIPPED = Path(__file__).parent / "data"  # where demo.toml and earsense.toml are
-DEFAULT_DATA = Path("data/corpus")
 
 STAGES, AROUND, WHOLE = "Stages, in order", "Around them", "The whole"
 
@@ -70,41 +56,15 @@ app = typer.Typer(
 )
 
 
-@dataclass(frozen=True)
-class Common:
-    """What every command takes."""
+def settings() -> Any:
+    """Every setting there is."""
+    from demo.run import DemoConfig
 
-    data: Path
-    toml: Mapping[str, Any]
-    as_json: bool
-
-    def layer(self, base: Any, section: str, **flags: Any) -> Any:
-        """`base` under the file's [section], the environment and the flags given."""
-        return layered(base, section, toml=self.toml, flags=flags)
+    return DemoConfig()
 
 
-COMMON = {
-    "data": (
-        Annotated[Path, typer.Option(envvar="EARSCRIBE_DATA", help="The data folder.")],
-        DEFAULT_DATA,
-    ),
-    "config": (
-        Annotated[
-            Path | None,
-            typer.Option(envvar="EARSCRIBE_CONFIG", help="TOML file with a table a stage."),
-        ],
-        None,
-    ),
-    "json_": (
-        Annotated[bool, typer.Option("--json", help="Print the summary as one JSON object.")],
-        False,
-    ),
-    "verbose": (
-        Annotated[int, typer.Option("-v", "--verbose", count=True, help="Say more (-vv: all).")],
-        0,
-    ),
-}
-
+program = Program(app, SECTIONS, SHIPPED, settings)
+command = program.command
 
 imports = typer.Typer(
     name="import",
@@ -113,160 +73,6 @@ imports = typer.Typer(
     rich_markup_mode="rich",
 )
 app.add_typer(imports, rich_help_panel=STAGES)
-
-
-def command(
-    panel: str | None, example: str, *, data: Path = DEFAULT_DATA, group: typer.Typer = app
-) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Register a function as a command that takes `common` first; add the options of COMMON.
-
-    A UserError becomes one line and exit code 1.
-    """
-
-    def register(body: Callable[..., None]) -> Callable[..., None]:
-        own = list(inspect.signature(body).parameters.values())[1:]
-
-        @functools.wraps(body)
-        def run(**given: Any) -> None:
-            if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal may not have every letter
-                sys.stdout.reconfigure(errors="replace")
-            values = {name: given.pop(name) for name in COMMON}
-            level = {0: logging.WARNING, 1: logging.INFO}.get(values["verbose"], logging.DEBUG)
-            logging.basicConfig(
-                level=level, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s"
-            )
-            warn_of_variables()
-            try:
-                toml = read_toml(shipped(values["config"]))
-                refuse_unknown_sections(toml, SECTIONS)
-                folder = values["data"] if values["data"] != data else data_of(toml, data)
-                body(Common(folder, toml, values["json_"]), **given)
-            except UserError as error:
-                typer.echo(f"earscribe: {error}", err=True)
-                raise typer.Exit(MENDABLE) from error
-            except OSError as error:
-                if error.errno not in OF_THE_DISK:
-                    raise
-                advice, code = OF_THE_DISK[error.errno]
-                place = f" {error.filename}" if error.filename else ""
-                typer.echo(f"earscribe: cannot write{place} ({error.strerror}): {advice}", err=True)
-                raise typer.Exit(code) from error
-
-        added = [
-            inspect.Parameter(
-                name,
-                inspect.Parameter.KEYWORD_ONLY,
-                default=data if name == "data" else default,
-                annotation=annotation,
-            )
-            for name, (annotation, default) in COMMON.items()
-        ]
-        keyword = [item.replace(kind=inspect.Parameter.KEYWORD_ONLY) for item in own]
-        run.__signature__ = inspect.Signature(keyword + added)  # type: ignore[attr-defined]
-        run.__annotations__ = {item.name: item.annotation for item in keyword + added}
-        return group.command(rich_help_panel=panel, epilog=f"Example: {example}")(run)
-
-    return register
-
-
-def shipped(config: Path | None) -> Path | None:
-    """The file of --config; a bare name that is not here is looked for among those shipped."""
-    if config is None or config.exists() or len(config.parts) > 1:
-        return config
-    found = SHIPPED / config
-    if not found.is_file():
-        return config
-    typer.echo(f"earscribe: {config} is not in this folder, so {found} is taken", err=True)
-    return found
-
-
-def data_of(toml: Mapping[str, Any], default: Path) -> Path:
-    """The data folder that a configuration file names."""
-    build = toml.get("build", {})
-    named = build.get("data") if isinstance(build, Mapping) else None
-    return Path(named) if isinstance(named, str) else default
-
-
-def warn_of_variables() -> None:
-    """Name every EARSCRIBE_* variable that nothing reads."""
-    known = ["EARSCRIBE_DATA", "EARSCRIBE_CONFIG"]
-    if not misspelt(os.environ, known):
-        return
-    from demo.run import DemoConfig
-
-    for line in misspelt(os.environ, [*known, *variables(DemoConfig())]):
-        typer.echo(f"earscribe: {line}", err=True)
-
-
-# --- what a command does --------------------------------------------------------------------
-
-
-def perform(
-    common: Common, name: str, stage: Callable[..., Summary], *inputs: Any, **more: Any
-) -> None:
-    """Call one stage under a progress bar and print its summary.
-
-    Ends with exit code 3 when it found violations, 75 when something is left to do.
-    """
-    summary = run_stage(common, name, stage, *inputs, **more)
-    if summary.details.get("findings"):
-        raise typer.Exit(VIOLATIONS)
-    if summary.incomplete:
-        left = f", {summary.counts['pending']} pending" if "pending" in summary.counts else ""
-        typer.echo(f"earscribe: {name} is incomplete{left}: run the same command again", err=True)
-        raise typer.Exit(INCOMPLETE)
-
-
-def run_stage(
-    common: Common, name: str, stage: Callable[..., Summary], *inputs: Any, **more: Any
-) -> Summary:
-    """Call one stage under a progress bar and print its summary."""
-    with progress_bar(name) as progress:
-        summary = stage(*inputs, **more, progress=progress)
-    show_summary(summary, as_json=common.as_json)
-    return summary
-
-
-def run_all(common: Common, stages: Iterator[tuple[str, Callable[..., Summary]]]) -> None:
-    """Run stages in order; what is left undone in one does not keep the next from what there is.
-
-    Violations and a person's mistakes end it; one in `split` after the report, which shows why.
-    """
-    left, refused = [], None
-    with draining() as stop:
-        for name, work in stages:
-            if stop.is_set():
-                raise KeyboardInterrupt
-            try:
-                summary = run_stage(common, name, work)
-            except UserError as error:
-                if name != "split" and not left:
-                    raise
-                refused = error
-                if name != "split":
-                    break
-                continue
-            if summary.details.get("findings"):
-                raise typer.Exit(VIOLATIONS)
-            left += [name] if summary.incomplete else []
-    if refused is not None and not left:
-        raise refused
-    if left:
-        told = f" ({refused})" if refused else ""
-        typer.echo(
-            f"earscribe: {', '.join(left)} incomplete{told}: run the same command again", err=True
-        )
-        raise typer.Exit(INCOMPLETE)
-
-
-@contextmanager
-def interruptible(name: str) -> Iterator[None]:
-    """Ctrl-C where no stage catches it, at its start and end, is one line and exit code 75."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        typer.echo(f"earscribe: {name} was stopped: run the same command again", err=True)
-        raise typer.Exit(INCOMPLETE) from None
 
 
 def explain_work(common: Common, asked: str) -> None:

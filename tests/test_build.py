@@ -244,9 +244,9 @@ def test_the_shipped_files_are_whole_and_found_by_their_names(name: str, tmp_pat
     for line in shipped.read_text().splitlines():
         value = line.partition("=")[2]
         assert not value or "#" in line, f"{name}: {line} is not explained"
-    assert cli.shipped(Path(name)) == shipped
-    assert cli.shipped(Path("other.toml")) == Path("other.toml")
-    assert cli.shipped(Path("x") / name) == Path("x") / name
+    assert cli.program.found(Path(name)) == shipped
+    assert cli.program.found(Path("other.toml")) == Path("other.toml")
+    assert cli.program.found(Path("x") / name) == Path("x") / name
 
 
 def test_the_demo_file_names_every_work_of_the_demo() -> None:

@@ -13,6 +13,7 @@ from test_pairing import FILES, OFFSETS, work
 from typer.testing import CliRunner
 
 import cli
+from crawler import commands
 from crawler.items import write_works
 from crawler.ledger import LEDGER_NAME, Ledger, State
 from crawler.summary import Summary
@@ -48,7 +49,7 @@ def earscribe(*arguments: object) -> tuple[int, str, str]:
     return result.exit_code, result.stdout, result.stderr
 
 
-def commands() -> list[str]:
+def all_commands() -> list[str]:
     groups = {"": cli.app, "import ": cli.imports}
     return [
         prefix + (command.name or command.callback.__name__)
@@ -57,7 +58,7 @@ def commands() -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("name", commands())
+@pytest.mark.parametrize("name", all_commands())
 def test_every_command_has_help_with_an_example_and_the_common_options(name: str) -> None:
     code, out, _ = earscribe(*name.split(), "--help")
     assert code == 0
@@ -117,7 +118,7 @@ def one_line(err: str) -> str:
 def test_a_wrong_configuration_is_one_line(tmp_path: Path, toml: str, line: str) -> None:
     (tmp_path / "x.toml").write_text(toml)
     code, _, err = earscribe("crawl", "--data", tmp_path, "--config", tmp_path / "x.toml")
-    assert code == cli.MENDABLE
+    assert code == commands.MENDABLE
     assert line in one_line(err)
 
 
@@ -154,17 +155,17 @@ def test_what_is_missing_is_told_in_one_line(
     tmp_path: Path, arguments: tuple[str, ...], line: str
 ) -> None:
     code, _, err = earscribe(*arguments, "--data", tmp_path / "empty")
-    assert code == cli.MENDABLE
+    assert code == commands.MENDABLE
     assert line in one_line(err)
 
 
 def test_a_ledger_without_items_and_an_empty_one_are_one_line(tmp_path: Path) -> None:
     Ledger(tmp_path).close()
     code, _, err = earscribe("status", "--data", tmp_path)
-    assert (code, "nothing has been run" in one_line(err)) == (cli.MENDABLE, True)
+    assert (code, "nothing has been run" in one_line(err)) == (commands.MENDABLE, True)
     (tmp_path / LEDGER_NAME).write_bytes(b"")
     code, _, err = earscribe("status", "--data", tmp_path)
-    assert (code, "nothing has been run" in one_line(err)) == (cli.MENDABLE, True)
+    assert (code, "nothing has been run" in one_line(err)) == (commands.MENDABLE, True)
 
 
 def test_status_tells_how_far_every_stage_has_come(small_corpus: Path) -> None:
@@ -178,7 +179,7 @@ def test_status_tells_how_far_every_stage_has_come(small_corpus: Path) -> None:
     (run / "config.json").write_text(json.dumps({"preset": "tiny", "steps": 8}))
     code, out, _ = earscribe("status", "--data", small_corpus, "--json")
     told = json.loads(out)
-    assert code == cli.DONE
+    assert code == commands.DONE
     assert list(told) == ["data", "items", "rates", "slowest", "made"]
     items = [tuple(row.values()) for row in told["items"]]
     assert items == [("page", "ok", None, 1, 1, 0, 0), ("source", "failed", "gone", 1, 1, 0, 0)]
@@ -190,7 +191,7 @@ def test_status_tells_how_far_every_stage_has_come(small_corpus: Path) -> None:
     assert ("report", "ok", "report.html", 1) in rows
     assert rows[-1] == ("train", "pending", "short, of 8 steps", 4)
     code, out, _ = earscribe("status", "--data", small_corpus)
-    assert code == cli.DONE
+    assert code == commands.DONE
     assert max(map(len, out.splitlines())) <= 80
 
 
@@ -198,7 +199,7 @@ def test_status_tells_how_far_every_stage_has_come(small_corpus: Path) -> None:
 def paired(tmp_path: Path) -> Path:
     """A data folder with the pairs of one work."""
     write_works(tmp_path / "works.jsonl", [work(FILES, OFFSETS)])
-    assert earscribe("pair", "--data", tmp_path)[0] == cli.DONE
+    assert earscribe("pair", "--data", tmp_path)[0] == commands.DONE
     return tmp_path
 
 
@@ -213,7 +214,7 @@ def test_what_is_looked_at_closely_fits_the_terminal_and_is_left_as_it_is(
     monkeypatch.setenv("COLUMNS", str(columns))
     before = contents(paired)
     code, out, err = earscribe(*look, "--data", paired)
-    assert (code, err) == (cli.DONE, "")
+    assert (code, err) == (commands.DONE, "")
     long = [line for line in out.splitlines() if len(line) > columns]
     assert all(len(line.split()) == 1 or ",movements," in line for line in long)
     assert contents(paired) == before
@@ -226,13 +227,13 @@ def contents(folder: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize("look", LOOKS)
 def test_what_is_looked_at_closely_is_one_json_object(paired: Path, look: tuple[str, ...]) -> None:
     code, out, _ = earscribe(*look, "--data", paired, "--json")
-    assert code == cli.DONE
+    assert code == commands.DONE
     assert isinstance(json.loads(out), dict)
 
 
 def test_an_unknown_work_names_the_nearest(paired: Path) -> None:
     code, out, err = earscribe("pair", "--data", paired, "--explain", SLUG.lower()[:-1])
-    assert (code, out) == (cli.MENDABLE, "")
+    assert (code, out) == (commands.MENDABLE, "")
     assert f"did you mean {SLUG}?" in one_line(err)
 
 
@@ -242,9 +243,9 @@ def test_a_pair_id_explains_its_work(paired: Path) -> None:
         earscribe("pair", "--data", paired, "--explain", asked) for asked in (first.pair_id, SLUG)
     )
     assert by_pair == by_slug
-    assert by_pair[0] == cli.DONE
+    assert by_pair[0] == commands.DONE
     code, _, err = earscribe("pair", "--data", paired, "--explain", "0" * 16)
-    assert (code, f"no pair '{'0' * 16}'" in one_line(err)) == (cli.MENDABLE, True)
+    assert (code, f"no pair '{'0' * 16}'" in one_line(err)) == (commands.MENDABLE, True)
 
 
 def test_a_remark_is_called_so_in_the_column_of_movements(
@@ -263,7 +264,7 @@ def test_several_pairs_of_one_beginning_are_listed(paired: Path) -> None:
     rows = zip(load_pairs(index), ids, strict=False)
     write_pairs(index, [dataclasses.replace(row, pair_id=key) for row, key in rows])
     code, out, err = earscribe("show", "ABCDEF", "--data", paired)
-    assert (code, all(key in out for key in ids)) == (cli.MENDABLE, True)
+    assert (code, all(key in out for key in ids)) == (commands.MENDABLE, True)
     assert "2 pairs begin with 'ABCDEF': give more of its digits" in one_line(err)
     _, out, _ = earscribe("show", "abcdef", "--data", paired, "--json")
     assert [row["pair_id"] for row in json.loads(out)["matches"]] == list(ids)
@@ -279,7 +280,7 @@ def test_a_correction_is_counted_and_a_malformed_one_is_one_line(paired: Path) -
     for body in (b"", b"\0", b"\xe9", b"work,why\n", file.read_bytes() + b"a,1,tempo,2,x\n"):
         file.write_bytes(body)
         code, _, err = earscribe("pair", "--data", paired)
-        assert code == cli.MENDABLE
+        assert code == commands.MENDABLE
         assert str(file) in one_line(err)
     assert (paired / "pairs.parquet").read_bytes() == index
 
@@ -291,7 +292,7 @@ def test_a_misspelt_variable_is_named_and_changes_nothing(
     monkeypatch.setenv("EARSCRIBE_FETCH_CUT_SAMPLE_RATE", "16000")
     write_works(tmp_path / "works.jsonl", [])
     code, _, err = earscribe("pair", "--data", tmp_path)
-    assert code == cli.DONE
+    assert code == commands.DONE
     told = "the variable EARSCRIBE_FETCH_WORKER is not read: did you mean EARSCRIBE_FETCH_WORKERS?"
     assert told in one_line(err)
 
@@ -301,7 +302,7 @@ def test_an_incomplete_stage_says_what_to_do(tmp_path: Path) -> None:
         stage="x", total=3, counts={"ok": 1, "pending": 2}, artifact=tmp_path, incomplete=True
     )
     seen = CliRunner().invoke(perform_of(summary))
-    assert seen.exit_code == cli.INCOMPLETE
+    assert seen.exit_code == commands.INCOMPLETE
     assert one_line(seen.stderr) == (
         "earscribe: x is incomplete, 2 pending: run the same command again"
     )
@@ -313,15 +314,15 @@ def perform_of(summary: Summary) -> typer.Typer:
 
     @program.command()
     def stage() -> None:
-        common = cli.Common(summary.artifact, {}, as_json=True)
-        cli.perform(common, summary.stage, lambda progress: summary)
+        common = commands.Common(summary.artifact, {}, as_json=True)
+        commands.perform(common, summary.stage, lambda progress: summary)
 
     return program
 
 
 def test_wrong_usage_is_exit_code_2() -> None:
-    assert earscribe("split", "--no-such-flag")[0] == cli.USAGE
-    assert earscribe("export", "zip", "folder")[0] == cli.USAGE
+    assert earscribe("split", "--no-such-flag")[0] == commands.USAGE
+    assert earscribe("export", "zip", "folder")[0] == commands.USAGE
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
@@ -335,7 +336,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
         "--site",
         "http://127.0.0.1:9",
     )
-    assert code == cli.MENDABLE
+    assert code == commands.MENDABLE
     assert "cannot write to the data folder" in one_line(err)
 
 

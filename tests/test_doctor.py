@@ -17,7 +17,7 @@ import pytest
 from certificates import issued, self_signed, server_tls
 from test_cli import earscribe, one_line
 
-import cli
+from crawler import commands
 from crawler.crawl import CrawlConfig
 from dataset import doctor
 from dataset.doctor import Check, Verdict
@@ -57,7 +57,7 @@ def test_a_machine_without_a_folder_is_looked_at_and_left_as_it_is(tmp_path: Pat
     data = tmp_path / "deep" / "corpus"
     code, out, _ = earscribe("doctor", "--data", data, "--contact", "me@example.org", "--json")
     told = json.loads(out)
-    assert (code, told["ok"], told["data"]) == (cli.DONE, True, str(data))
+    assert (code, told["ok"], told["data"]) == (commands.DONE, True, str(data))
     verdicts = {one["name"]: one["verdict"] for one in told["checks"]}
     assert verdicts["data folder"] == verdicts["lock"] == verdicts["PyAV"] == "ok"
     assert list(tmp_path.iterdir()) == []
@@ -81,7 +81,7 @@ def test_a_failure_gives_exit_code_1_and_a_table_that_fits(
     monkeypatch.setenv("COLUMNS", "80")
     (tmp_path / "file").write_text("no folder")
     code, out, _ = earscribe("doctor", "--data", tmp_path / "file")
-    assert code == cli.MENDABLE
+    assert code == commands.MENDABLE
     assert "failure" in out
     words = [word for line in out.splitlines() if len(line) > 80 for word in line.split()]
     assert len(words) <= 1, "only the folder's own name may be longer"
@@ -89,9 +89,9 @@ def test_a_failure_gives_exit_code_1_and_a_table_that_fits(
 
 def test_a_setting_that_is_none_is_one_line() -> None:
     code, _, err = earscribe("doctor", "--ca-bundle")
-    assert code == cli.USAGE
+    assert code == commands.USAGE
     code, _, err = earscribe("doctor", "--config", "/no/file.toml")
-    assert (code, "no configuration file" in one_line(err)) == (cli.MENDABLE, True)
+    assert (code, "no configuration file" in one_line(err)) == (commands.MENDABLE, True)
 
 
 # ---------------------------------------------------------------- packages and programs
@@ -356,9 +356,9 @@ def test_a_chain_that_nobody_knows_fails_and_its_bundle_mends_it(tmp_path: Path)
 def test_the_command_asks_when_it_is_told_to(tmp_path: Path) -> None:
     with answering(200, http_date()) as (address, asked):
         given = ("--site", address, "--data", tmp_path, "--json")
-        assert earscribe("doctor", *given)[0] == cli.DONE
+        assert earscribe("doctor", *given)[0] == commands.DONE
         assert asked == []
         code, out, _ = earscribe("doctor", "--online", *given)
-    assert code == cli.DONE
+    assert code == commands.DONE
     assert [one["name"] for one in json.loads(out)["checks"]][-2:] == ["site", "site's clock"]
     assert len(asked) == 1

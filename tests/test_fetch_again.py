@@ -15,6 +15,7 @@ from tone_site import CONFIG, OFFSETS, WHOLE, corpus, data, paired, replica, row
 
 import cli
 import dataset.tasks
+from crawler import commands
 from crawler.errors import UserError
 from crawler.items import write_works
 from crawler.ledger import Ledger, State
@@ -210,7 +211,7 @@ def test_a_full_disk_is_one_line_that_asks_for_room(
     monkeypatch.setattr("dataset.fetch.write_columns", no_room)
     with pytest.raises(SystemExit) as ended:
         cli.app(["fetch", "--data", str(data), "--allow-loopback"])
-    assert ended.value.code == cli.INCOMPLETE
+    assert ended.value.code == commands.INCOMPLETE
     told = capsys.readouterr().err.splitlines()[-1]
     assert told.endswith("make room and run the same command again")
 

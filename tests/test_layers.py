@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 # The reading order: a module imports only from modules above it.
 ORDER = """
 crawler.errors crawler.files crawler.items crawler.summary crawler.console crawler.draining
-crawler.ledger crawler.options
+crawler.ledger crawler.options crawler.commands
 crawler.urls crawler.references crawler.visible crawler.grammar crawler.prose crawler.regions
 crawler.playlist crawler.pages crawler.articles crawler.pagestore
 crawler.pipelines crawler.reader crawler.holdings crawler.artifacts crawler.accounting

@@ -12,7 +12,7 @@ import pytest
 from test_cli import earscribe
 from test_fetch import ALL, CONFIG, OFFSETS, corpus, data, replica, rows  # noqa: F401
 
-import cli
+from crawler import commands
 from crawler.errors import LockedError, UserError
 from crawler.files import sha256_file
 from crawler.ledger import LEDGER_NAME, Ledger
@@ -319,8 +319,8 @@ def test_a_run_at_work_no_folder_no_index_and_no_right_are_one_line(
 
 def test_the_command_tells_what_it_would_delete_and_deletes_it(fetched: Path) -> None:
     code, out, _ = earscribe("clean", "--data", fetched, "--dry-run")
-    assert code == cli.DONE
+    assert code == commands.DONE
     assert "to delete: source" in out
     assert max(map(len, out.splitlines())) <= max(80, len(str(fetched)) + 20)
     code, out, _ = earscribe("clean", "--data", fetched, "--json")
-    assert (code, json.loads(out)["counts"]) == (cli.DONE, {"deleted: source": 4})
+    assert (code, json.loads(out)["counts"]) == (commands.DONE, {"deleted: source": 4})

@@ -14,6 +14,7 @@ from inline_engine import Inline
 from tone_site import ALL, CONFIG, OFFSETS, corpus, paired, rows
 
 import cli
+from crawler import commands
 from crawler.errors import LockedError, SchemaVersionError, UserError
 from crawler.ledger import Ledger, State, folder_lock
 from crawler.summary import Summary
@@ -312,10 +313,10 @@ def test_the_command_ends_with_3_for_what_is_left_and_0_when_all_is_sent_back(
     clip_of(fetched, OFFSETS).unlink()
     change(fetched, status="done")
     code, told = ended()
-    assert code == cli.VIOLATIONS
+    assert code == commands.VIOLATIONS
     assert [one["kind"] for one in told["missing"]] == ["missing_clip"]
     assert [one["kind"] for one in told["wrong"]] == ["status"]
     code, told = ended("--repair")
-    assert (code, told["findings"], told["next"]) == (cli.DONE, 0, "earscribe fetch")
+    assert (code, told["findings"], told["next"]) == (commands.DONE, 0, "earscribe fetch")
     change(fetched, level="bar")
-    assert ended("--repair")[0] == cli.VIOLATIONS
+    assert ended("--repair")[0] == commands.VIOLATIONS

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from test_cli import contents, earscribe
 
-import cli
+from crawler import commands
 from crawler.errors import UserError
 from crawler.ledger import LEDGER_NAME, Ledger, State
 from dataset.index import PAIRS_NAME, load_pairs, write_pairs
@@ -106,7 +106,7 @@ def test_the_tables_fit_the_terminal_and_the_folder_stays_as_it_is(
     files = [path for path in small_corpus.rglob("*") if path.is_file()]
     before = {path: path.read_bytes() for path in files}
     code, out, err = earscribe("status", "--data", small_corpus)
-    assert (code, err) == (cli.DONE, "")
+    assert (code, err) == (commands.DONE, "")
     assert all(len(line) <= columns or len(line.split()) == 1 for line in out.splitlines())
     assert {path: path.read_bytes() for path in small_corpus.rglob("*") if path.is_file()} == before
 
@@ -121,7 +121,7 @@ def test_a_ledger_without_an_index_tells_what_it_has(tmp_path: Path) -> None:
     record(tmp_path, "page", "a", "ok", 9.0)
     code, out, _ = earscribe("status", "--data", tmp_path, "--json")
     told = json.loads(out)
-    assert (code, told["data"], told["made"]) == (cli.DONE, str(tmp_path), [])
+    assert (code, told["data"], told["made"]) == (commands.DONE, str(tmp_path), [])
     assert len(told["items"]) == 1
     assert sorted(contents(tmp_path)) == [".lock", LEDGER_NAME]
 
