@@ -93,7 +93,8 @@ def stages(data: Path, config: BuildConfig) -> Iterator[tuple[str, Work]]:
     if config.build.source != "table":
         yield "pair", partial(pair, data, config.pair)
     yield "fetch", partial(fetch, data, config.fetch)
-    yield "validate", partial(validate, data)
+    # Of a split that is damaged or out of date the next stage makes another.
+    yield "validate", partial(validate, data, but={config.split.name})
     yield "split", partial(split, data, config.split)
     yield "report", partial(report, data)
 

@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 import cli
 from crawler.errors import UserError
 from crawler.options import refuse_unknown_sections
+from crawler.summary import silent
 from dataset.build import BuildConfig, build_config, plan, refuse, stages
 from dataset.index import load_pairs
 from demo.run import CORPUS
@@ -198,13 +199,16 @@ def test_texts_beside_files_of_ones_own_are_built_without_a_crawl(
     }
     config = build_config(BuildConfig(), toml)
     refuse(config)
-    made = {
-        name: work(progress=lambda done, total: None)
-        for name, work in stages(tmp_path / "data", config)
-    }
+    made = {name: work(progress=silent) for name, work in stages(tmp_path / "data", config)}
     assert list(made) == ["import", "fetch", "validate", "split", "report"]
     assert {pair.status for pair in load_pairs(tmp_path / "data" / "pairs.parquet")} == {"ok"}
     assert made["split"].counts == {"fold0": 2, "fold1": 2, "fold2": 2}
+    part = tmp_path / "data" / "splits" / "default" / "fold1.parquet"
+    part.write_bytes(b"PAR1")
+    again = {name: work(progress=silent) for name, work in stages(tmp_path / "data", config)}
+    assert not again["validate"].details["findings"]
+    assert (again["fetch"].work_done, again["split"].work_done) == (0, 1)
+    assert len(load_pairs(part)) == 2
 
 
 @pytest.mark.parametrize(
