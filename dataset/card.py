@@ -130,6 +130,15 @@ pairs = load_dataset("FOLDER").cast_column("audio", Audio(decode=False))
 ```
 
 Without `cast_column` the sound is decoded, for which `datasets` needs its audio extra.""",
+    "files": """\
+```python
+import pandas
+
+pairs = pandas.read_parquet("FOLDER/PART/metadata.parquet")  # file_name: the clip beside it
+```
+
+`datasets.load_dataset("FOLDER")` reads the folder too, but for this layout it needs its audio
+extra: `pip install "datasets[audio]"`.""",
     "ids": """\
 ```python
 from datasets import load_dataset
@@ -161,7 +170,7 @@ def card(contents: Contents) -> str:
         what=WHAT[contents.form],
         warning=WARNING.format(bound=contents.bound, total=len(rows)) if contents.bound else "",
         counts=_table(("part", *COUNTS), [_counts(*part) for part in contents.parts.items()]),
-        load=LOAD.get(contents.form, LOAD["hf"]),
+        load=LOAD[contents.form],
         columns=_columns(contents.schema),
         rights=_rights(contents),
         citation=CITATION,
