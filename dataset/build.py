@@ -20,7 +20,7 @@ from crawler.released import import_released
 from crawler.summary import Summary, silent
 from crawler.urls import is_loopback
 from dataset import fetch as fetching
-from dataset.fetch import FetchConfig, fetch, what_is_known
+from dataset.fetch import TYPICAL_BYTES, FetchConfig, fetch, what_is_known
 from dataset.filters import read_predicate
 from dataset.ids import SEEDS_NAME, import_ids
 from dataset.index import PAIRS_NAME
@@ -145,59 +145,60 @@ def plan(data: Path, config: BuildConfig) -> list[dict[str, Any]]:
 
     Recordings of pages that are not there yet are guessed from the 2022 study.
     """
-    pages = _pages_left(data, config)
-    crawl_hours = pages * config.crawl.delay_s / 3600
-    rows = [
-        {
-            "stage": "crawl",
-            "requests": pages,
-            "hours": round(crawl_hours, 2),
-            "gigabytes": round(pages * PAGE_BYTES / 1e9, 2),
-            "from": f"pages not there yet, {config.crawl.delay_s:g} s between two",
-        }
-    ]
-    known = _known_sources(data, config)
-    guessed, told = round(pages * RECORDINGS_A_PAGE), int(known.get("sources to fetch", 0))
-    requests = guessed + told
-    gigabytes = guessed * fetching.TYPICAL_BYTES / 1e9 + known.get("gigabytes", 0.0)
-    origin = f"{told} recordings of known works"
-    guess = f"{guessed} guessed, {RECORDINGS_A_PAGE:.1f} a page as in the 2022 study"
+    if config.build.replica_port is not None:
+        site = f"http://127.0.0.1:{config.build.replica_port}"
+        config = replace(config, crawl=replace(config.crawl, site=site))
+    with tempfile.TemporaryDirectory() as trial:
+        rehearse(data, config, Path(trial))
+        pages = _pages_left(data, config, Path(trial))
+        index = data if (data / PAIRS_NAME).is_file() else Path(trial)
+        known = fetching.plan(index, config.fetch) if (index / PAIRS_NAME).is_file() else None
     return [
-        *(row for row in rows if config.build.source in ("crawl", "ids")),
-        {
-            "stage": "fetch",
-            "requests": requests,
-            "hours": round(requests / config.fetch.budget.per_hour, 2),
-            "gigabytes": round(gigabytes, 2),
-            "from": f"{origin}, {guess}" if guessed else origin,
-        },
+        *([_crawl_row(pages, config)] if config.build.source in ("crawl", "ids") else []),
+        _fetch_row(round(pages * RECORDINGS_A_PAGE), known.details if known else {}, config),
     ]
 
 
-def _pages_left(data: Path, config: BuildConfig) -> int:
+def rehearse(data: Path, config: BuildConfig, trial: Path) -> None:
+    """The stages up to the index that ask for nothing, done in another folder."""
+    for known in (WORKS_NAME, OVERRIDES_NAME):
+        if (data / known).is_file():
+            shutil.copy(data / known, trial)
+    for stage, work in stages(trial, config):
+        if stage == "import" or (stage == "pair" and (trial / WORKS_NAME).is_file()):
+            work(progress=silent)
+
+
+def _pages_left(data: Path, config: BuildConfig, trial: Path) -> int:
     """Pages that a crawl would ask for."""
     if config.build.source not in ("crawl", "ids"):
         return 0
-    seeds = data / SEEDS_NAME
-    found = config.crawl
-    if config.build.source == "ids" and seeds.is_file():
-        found = replace(found, seeds=(), seeds_file=seeds)
+    asked, seeds = config.crawl, trial / SEEDS_NAME
+    if config.build.source == "ids":
+        if not seeds.is_file():  # a release of tables alone
+            return 0
+        asked = replace(asked, seeds=(), seeds_file=seeds)
     with what_is_known(data) as ledger:
-        return len(missing_pages(data, ledger, wanted_pages(found), 0.0))
+        return len(missing_pages(data, ledger, wanted_pages(asked), 0.0))
 
 
-def _known_sources(data: Path, config: BuildConfig) -> dict[str, Any]:
-    """What `fetch` would do with the index, or with the one that could be made at once."""
-    if (data / PAIRS_NAME).is_file():
-        return dict(fetching.plan(data, config.fetch).details)
-    with tempfile.TemporaryDirectory() as name:
-        trial = Path(name)
-        for known in (WORKS_NAME, OVERRIDES_NAME):
-            if (data / known).is_file():
-                shutil.copy(data / known, trial)
-        for stage, work in stages(trial, config):
-            if stage == "import" or (stage == "pair" and (trial / WORKS_NAME).is_file()):
-                work(progress=silent)
-        if not (trial / PAIRS_NAME).is_file():
-            return {}
-        return dict(fetching.plan(trial, config.fetch).details)
+def _crawl_row(pages: int, config: BuildConfig) -> dict[str, Any]:
+    return {
+        "stage": "crawl",
+        "requests": pages,
+        "hours": round(pages * config.crawl.delay_s / 3600, 2),
+        "gigabytes": round(pages * PAGE_BYTES / 1e9, 2),
+        "from": f"pages not there yet, {config.crawl.delay_s:g} s between two",
+    }
+
+
+def _fetch_row(guessed: int, known: Mapping[str, Any], config: BuildConfig) -> dict[str, Any]:
+    told = int(known.get("sources to fetch", 0))
+    guess = f", {guessed} guessed, {RECORDINGS_A_PAGE:.1f} a page as in the 2022 study"
+    return {
+        "stage": "fetch",
+        "requests": guessed + told,
+        "hours": round((guessed + told) / config.fetch.budget.per_hour, 2),
+        "gigabytes": round(guessed * TYPICAL_BYTES / 1e9 + known.get("gigabytes", 0.0), 2),
+        "from": f"{told} recordings of known works" + (guess if guessed else ""),
+    }

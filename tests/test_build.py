@@ -20,7 +20,9 @@ from crawler.errors import UserError
 from crawler.options import refuse_unknown_sections
 from crawler.summary import silent
 from dataset.build import BuildConfig, build_config, plan, refuse, stages
+from dataset.ids import IDS_VERSION
 from dataset.index import load_pairs
+from dataset.pairs import pair_id
 from demo.run import CORPUS
 from demo.site import Replica, serve
 
@@ -180,6 +182,27 @@ def test_a_plan_counts_what_an_import_would_bring(tmp_path: Path) -> None:
     assert fetch["requests"] > 0
     assert "guessed" not in fetch["from"]
     assert not (tmp_path / "data").exists()
+
+
+def test_a_plan_of_a_release_counts_its_own_pages(tmp_path: Path) -> None:
+    release = tmp_path / "release.jsonl"
+    works = [f"Some-Work-No-{number}" for number in (1, 2, 3)]
+    facts = [
+        {
+            "pair_id": pair_id(work, (1,), "Notes", 0, "v1"), "work_id": work, "level": "movement",
+            "movements": [1], "recording_id": "v1", "note_source": "Notes", "text_index": 0,
+            "page_url": f"http://127.0.0.1:8421/chamber-music/{work}/", "source_url": "x",
+            "youtube_id": None, "start_s": None, "end_s": None, "bounds_source": "page",
+            "actual_start_s": 0.0, "actual_end_s": 1.0, "sample_rate": 16_000,
+            "num_samples": 16_000, "pcm_md5": "0" * 32, "caption_sha256": "0" * 64,
+        }
+        for work in works
+    ]  # fmt: skip
+    lines = [{"earscribe_ids": IDS_VERSION, "pairs": len(facts)}, *facts]
+    release.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    toml = {"build": {"source": "ids", "path": str(release), "replica_port": 8421}}
+    crawl, fetch = plan(tmp_path / "data", build_config(BuildConfig(), toml))
+    assert (crawl["requests"], fetch["requests"]) == (3, round(3 * 2252 / 793))
 
 
 def test_texts_beside_files_of_ones_own_are_built_without_a_crawl(
