@@ -199,6 +199,7 @@ class Actors:
         except RayError as error:
             ray.kill(actor.handle)
             reason = str(error).splitlines()[0]
-            return ticket, Ended(f"its host or process was lost ({reason})", overtime=False)
+            told = f"its host or process was lost ({reason})"
+            return ticket, Ended(told, overtime=False, lost=True)
         self.free[actor.node].append(actor)
         return ticket, answer

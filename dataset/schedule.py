@@ -38,6 +38,7 @@ logger = logging.getLogger(__name__)
 TICK_S = 0.2  # between two looks at signals and clocks
 AGAIN = (ErrorClass.NETWORK, ErrorClass.SERVER_ERROR)  # asked for again within a run
 MOST_LIMITED = 5  # rate-limit answers in a row end the run's fetching
+MOST_LOST, LOST_PAUSE_S = 10, 3.0  # of one item with its hosts, and before it is given again
 
 
 class Schedule:
@@ -56,6 +57,7 @@ class Schedule:
         self.later: list[tuple[float, str]] = []  # a heap: when a source is asked for again
         self.running: dict[Ticket, tuple[Job, float]] = {}
         self.attempts: Counter[tuple[str, str]] = Counter()  # of (stage, item) in this run
+        self.lost: Counter[tuple[str, str]] = Counter()  # how often it was, with its host
         self.begun: set[str] = set()  # sources asked for in this run
         self.limited: Counter[str] = Counter()  # rate-limit answers to an address in a row
         self.closed = ""  # why nothing more is fetched in this run
@@ -247,6 +249,11 @@ class Schedule:
             self.closed = "; ".join(self.barred.values())
             self.fail(job.stage, item, failure, started_s)
             return None
+        if isinstance(failure, Lost):  # no attempt either; a host may be long in being missed
+            self.lost[job.stage, item] += 1
+            if self.lost[job.stage, item] <= MOST_LOST:
+                self.record(job.stage, item, State.FAILED, failure=failure, started_s=started_s)
+                return LOST_PAUSE_S
         self.attempts[job.stage, item] += 1
         pause_s = self.pause_s(job, self.attempts[job.stage, item], failure)
         if pause_s is None:
@@ -359,12 +366,18 @@ class Died(Failed):
     """The failure of a job whose worker ended by itself or was killed."""
 
 
+@dataclass(frozen=True, slots=True)
+class Lost(Failed):
+    """The failure of a job whose host was lost."""
+
+
 def died(job: Job, ended: Ended) -> Failed:
     """The failure that the end of a worker stands for, as long as another attempt may pass."""
     if ended.overtime:
         limited = ErrorClass.NETWORK if job.remote else ErrorClass.NOT_MEDIA
         return Failed(limited, f"it {ended.why}")
-    return Died(ErrorClass.EXTRACTOR, f"its process ended: {ended.why}")
+    kind = Lost if ended.lost else Died
+    return kind(ErrorClass.EXTRACTOR, f"its process ended: {ended.why}")
 
 
 def verdict(failure: Failed) -> Failed:

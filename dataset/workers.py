@@ -33,6 +33,7 @@ class Ended:
 
     why: str  # "killed by SIGKILL", "exit code 3", "took longer than 60 s"
     overtime: bool  # ended by us, at the task's limit
+    lost: bool = False  # with its host: no fault of the task
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ from dataset.index import PAIRS_NAME
 from dataset.pairing import pair
 from dataset.pairs import ErrorClass
 from dataset.tasks import Failed
+from dataset.workers import Ended
 from demo.run import CORPUS, demo_config
 from demo.site import serve
 
@@ -175,6 +176,39 @@ def test_each_address_has_its_own_budget(data: Path) -> None:
             for name in ("there", "here")
         )
     assert there == 0 < 3_000 < here
+
+
+class Losing(Inline):
+    """Loses every job some times before it runs it."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__()
+        self.times, self.given = times, Counter[Any]()
+
+    def give(
+        self, ticket: Any, task: Callable[[], Any], limit_s: float, egress: str | None = None
+    ) -> None:
+        self.given[ticket] += 1
+        if self.given[ticket] <= self.times:
+            self.ended.append((ticket, Ended("its host was lost", overtime=False, lost=True)))
+        else:
+            super().give(ticket, task, limit_s, egress)
+
+
+def test_what_is_lost_with_its_host_is_no_attempt(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dataset.schedule.LOST_PAUSE_S", 0.0)
+    assert fetch(data, asks(attempts=1), engine=Losing(6)).counts == {"ok": 12}
+
+
+def test_what_takes_every_host_down_with_it_fails(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dataset.schedule.LOST_PAUSE_S", 0.0)
+    summary = fetch(data, asks(attempts=1), engine=Losing(1_000))
+    assert summary.counts == {"failed: extractor": 12}
+    assert summary.incomplete
 
 
 def test_a_run_ends_when_no_host_that_may_ask_is_left(data: Path) -> None:
