@@ -64,6 +64,7 @@ def export_ids(data: Path, file: Path | str, progress: Progress = silent) -> Sum
         raise UserError(f"{file} is not on this machine: give a folder's address, or a file here")
     file = Path(file)
     _check_form(file)
+    _refuse_foreign(file)
     facts, counts = _gather(data)
     if file.suffix.lower() == ".parquet":
         _write_facts(facts, file)
@@ -73,6 +74,16 @@ def export_ids(data: Path, file: Path | str, progress: Progress = silent) -> Sum
     total = sum(counts.values())
     progress(total, total)
     return Summary(stage="export", total=total, counts=counts, artifact=file, work_done=len(facts))
+
+
+def _refuse_foreign(file: Path) -> None:
+    """UserError when the file is there and no release: it would be written over."""
+    if not file.exists():
+        return
+    try:
+        read_ids(file)
+    except UserError as error:
+        raise UserError(f"{file} is there and is no release of ids: give a new file") from error
 
 
 def ids_contents(data: Path) -> Contents:

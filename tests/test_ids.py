@@ -226,3 +226,22 @@ def test_other_files_are_no_release(small_corpus: Path, tmp_path: Path) -> None:
         import_ids(tmp_path, tmp_path / "x.parquet")
     with pytest.raises(UserError, match="run `earscribe import ids FILE` first"):
         compare_ids(small_corpus)
+
+
+@pytest.mark.parametrize("name", ["pairs.parquet", "works.jsonl", "clips.parquet"])
+def test_a_release_is_written_over_nothing_but_a_release(small_corpus: Path, name: str) -> None:
+    file = small_corpus / name
+    if not file.exists():
+        file.mkdir()
+    before = file.read_bytes() if file.is_file() else b""
+    with pytest.raises(UserError, match=r"is there and is no release of ids"):
+        export_ids(small_corpus, file)
+    assert (file.read_bytes() if file.is_file() else b"") == before
+
+
+def test_a_release_can_be_written_again(small_corpus: Path, tmp_path: Path) -> None:
+    for name in ("release.parquet", "release.jsonl"):
+        export_ids(small_corpus, tmp_path / name)
+        before = (tmp_path / name).read_bytes()
+        export_ids(small_corpus, tmp_path / name)
+        assert (tmp_path / name).read_bytes() == before
