@@ -115,7 +115,7 @@ class Actors:
             reason = str(error).splitlines()[0]
             raise UserError(
                 f"no Ray cluster at fetch.address {address!r} ({reason}): give that of its head, "
-                "HOST:PORT, or auto on one of its hosts"
+                "HOST:PORT, or auto on one of its hosts, and the RAY_AUTH_MODE that they have"
             ) from error
         finally:
             if before is not None and threading.current_thread() is threading.main_thread():

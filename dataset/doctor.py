@@ -197,13 +197,15 @@ def writable(data: Path) -> Check:
     if not place.is_dir():
         told = f"{place} is no folder: move it away or give another with --data"
         return Check("data folder", Verdict.FAILURE, told)
-    try:
-        with tempfile.NamedTemporaryFile(dir=place, prefix=TEMPORARY_PREFIX) as file:
-            file.write(b"x")
-            file.flush()
-    except OSError as error:
-        told = f"{place} cannot be written ({error.strerror}): give another folder with --data"
-        return Check("data folder", Verdict.FAILURE, told)
+    within = [data / name for name in ("sources", "clips") if (data / name).is_dir()]
+    for folder in (place, *within):
+        try:
+            with tempfile.NamedTemporaryFile(dir=folder, prefix=TEMPORARY_PREFIX) as file:
+                file.write(b"x")
+                file.flush()
+        except OSError as error:
+            told = f"{folder} cannot be written ({error.strerror}): give another with --data"
+            return Check("data folder", Verdict.FAILURE, told)
     made = "" if data.exists() else ", made when it is needed"
     return Check("data folder", Verdict.OK, f"{data}{made}")
 

@@ -43,6 +43,7 @@ def fetch(
     running = nullcontext(engine) if engine else started(data, config)
     with Ledger(data) as ledger, draining() as stop, running as engine:
         sweep(data)
+        refuse_unwritable(data)
         with quick():
             stage = Schedule(data, config, ledger, read_table(index, Asked._fields))
             stage.adopt()
@@ -118,6 +119,14 @@ def what_is_known(data: Path) -> Iterator[Ledger]:
     else:
         with tempfile.TemporaryDirectory() as empty, Ledger(Path(empty)) as ledger:
             yield ledger
+
+
+def refuse_unwritable(data: Path) -> None:
+    """OSError when recordings or clips could not be written, which is no fault of theirs."""
+    for name in (SOURCES, CLIPS):
+        (data / name).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=data / name):
+            pass
 
 
 def sweep(data: Path) -> None:

@@ -88,6 +88,8 @@ def reading(path: Path) -> Iterator[pq.ParquetFile]:
             _check_schema(path, file.schema_arrow)
             yield file
     except (OSError, pa.ArrowException) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # of the disk, perhaps of what is written meanwhile
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(
             f"{path} is damaged or not a parquet file ({reason}): move it away and make it again; "

@@ -15,7 +15,9 @@ from crawler.summary import Progress, Summary, silent
 from dataset.closeup import cut_item
 from dataset.fetch import FetchConfig
 from dataset.index import PAIRS_NAME, load_pairs, read_table
-from dataset.pairs import Pair
+from dataset.jobs import addresses
+from dataset.pairs import Pair, stable_id
+from dataset.partial import KNOWN, PART
 from dataset.rows import source_key, turned_down
 from dataset.tasks import CLIPS, SOURCES, fingerprint
 
@@ -82,13 +84,23 @@ def look(
     data: Path, ledger: Ledger, pairs: Sequence[Pair], mark: str, *, clips: bool
 ) -> Iterator[Found]:
     """Every source, orphan and (with `clips`) clip of the folder, one after another."""
-    yield from (Found(file, "temporary file") for file in orphans(data))
+    begun = stems(pairs)
+    for file in orphans(data):
+        partial = file.name.endswith((PART, KNOWN)) and file.name.split(".")[1] in begun
+        yield Found(file, "temporary file", "a transfer to go on with" if partial else None)
     yield from sources(data, ledger, pairs, mark)
     if clips:
         named = named_clips(data, pairs)
         for file in files_like(data / CLIPS, CLIP_FILE):
             kept = "named" if str(file.relative_to(data)) in named else None
             yield Found(file, "clip", kept)
+
+
+def stems(pairs: Sequence[Pair]) -> set[str]:
+    """What the parts of the recordings that are still to be had are named by."""
+    keys = {source_key(pair) for pair in pairs if pair.status != State.OK and not turned_down(pair)}
+    every = keys.union(*map(addresses, keys))
+    return {f"{TEMPORARY_PREFIX}{stable_id(key)}".lstrip(".") for key in every}
 
 
 def orphans(data: Path) -> list[Path]:

@@ -74,6 +74,11 @@ class FetchConfig(SourceConfig):
             value = getattr(self, item.name)
             if isinstance(value, float) and not math.isfinite(value):
                 raise UserError(f"fetch.{item.name} {value} is not a finite number")
+        if self.address is not None and (self.engine != "ray" or not self.address):
+            raise UserError(
+                f"fetch.address {self.address!r} with engine {self.engine!r}: give engine ray and "
+                "HOST:PORT or auto, or no address"
+            )
         for name in ("workers", "cut_workers", "max_fetch_s", "max_cut_s"):
             if getattr(self, name) <= 0:
                 raise UserError(f"fetch.{name} {getattr(self, name)} is not above 0")

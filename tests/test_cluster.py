@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -85,6 +86,7 @@ crawl(Path(sys.argv[1]), dataclasses.replace(config, site=site, video_url=site +
 def test_the_demo_on_two_hosts_of_which_one_is_lost_is_as_on_one_machine(
     tmp_path: Path, cluster: Any
 ) -> None:
+    actors = pytest.importorskip("dataset.cluster")
     local, shared = tmp_path / "local", tmp_path / "shared"
     config = demo_config({})
     basic = dataclasses.replace(config.fetch, measures="basic")
@@ -97,13 +99,22 @@ def test_the_demo_on_two_hosts_of_which_one_is_lost_is_as_on_one_machine(
         asked = len(replica.requests)
         done: list[tuple[int, set[str]]] = []
 
-        def lose(finished: int, total: int) -> None:
-            if finished >= total // 3 and not done:
-                done.append((len(replica.requests), sources_of(shared)))
-                cluster.remove_node(cluster.second, allow_graceful=False)
+        def take_away() -> None:
+            """Lose the second host while it fetches or cuts something."""
+            while len(sources_of(shared)) < 5 or cluster.second.node_id not in hosts_of(engine):
+                time.sleep(0.002)
+            done.append((len(replica.requests), sources_of(shared)))
+            cluster.remove_node(cluster.second, allow_graceful=False)
 
+        def lose(finished: int, total: int) -> None:
+            if finished and not losing.ident:
+                losing.start()
+
+        losing = threading.Thread(target=take_away, daemon=True)
         on_ray = dataclasses.replace(basic, engine="ray", address=cluster.address)
-        summary = fetch(shared, on_ray, lose)
+        with actors.Actors(shared, on_ray) as engine:
+            summary = fetch(shared, on_ray, lose, engine=engine)
+            losing.join(10)
         [(lost_at, had)] = done
         again = Counter(one.path for one in replica.requests[asked:])
         later = {one.path for one in replica.requests[lost_at:]}
@@ -115,6 +126,12 @@ def test_the_demo_on_two_hosts_of_which_one_is_lost_is_as_on_one_machine(
     assert not later & {f"/watch?v={video}" for video in had}, "asked for again after its commit"
     assert sum(number > 1 for number in again.values()) <= 4, "what the lost host had in hand"
     assert not list(shared.rglob(f"{TEMPORARY_PREFIX}*"))
+
+
+def hosts_of(engine: Any) -> set[str | None]:
+    """Where jobs are in hand, as far as that is known."""
+    actors = [actor for _, actor in list(engine.running.values())]
+    return {actor.node for actor in actors} | {actor.host for actor in actors}
 
 
 def was_lost(data: Path) -> bool:

@@ -197,6 +197,22 @@ def test_a_folder_that_cannot_be_written_fails(
     assert doctor.lock(tmp_path).verdict is FAILURE
 
 
+def test_a_folder_within_it_that_cannot_be_written_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "clips").mkdir()
+    original = doctor.tempfile.NamedTemporaryFile
+
+    def refused(*, dir: Path, **named: object) -> object:
+        if dir.name == "clips":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return original(dir=dir, **named)
+
+    monkeypatch.setattr(doctor.tempfile, "NamedTemporaryFile", refused)
+    found = doctor.writable(tmp_path)
+    assert (found.verdict, "clips cannot be written" in found.told) == (FAILURE, True)
+
+
 def test_a_lock_that_keeps_nobody_out_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

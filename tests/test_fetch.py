@@ -400,6 +400,9 @@ def test_no_index_and_wrong_settings_are_told(tmp_path: Path) -> None:
         FetchConfig(workers=0)
     with pytest.raises(UserError, match=r"min_clip_s 9 is not in 0..max_clip_s"):
         FetchConfig(min_clip_s=9, max_clip_s=5)
+    for setting in ({"address": "auto"}, {"engine": "ray", "address": ""}):
+        with pytest.raises(UserError, match="give engine ray and HOST:PORT or auto, or no address"):
+            FetchConfig(**setting)
     for setting in ({"timeout_s": math.nan}, {"max_clip_s": math.inf}, {"backoff_s": math.nan}):
         with pytest.raises(UserError, match="not a finite number"):
             FetchConfig(**setting)

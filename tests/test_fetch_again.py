@@ -6,8 +6,10 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from inline_engine import Inline
@@ -252,3 +254,22 @@ def test_a_decoder_that_is_killed_may_do_better_another_time(
     monkeypatch.setenv("PATH", f"{command.parent}:{os.environ['PATH']}")
     by_command = asks(cut=CutConfig(backend="ffmpeg"))
     assert fetch(data, by_command, engine=Inline()).counts == {f"failed: {error_class}": 12}
+
+
+@pytest.mark.parametrize("name", ["sources", "clips"])
+def test_a_folder_that_cannot_be_written_is_no_fault_of_the_recordings(
+    data: Path, replica: Replica, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    original, asked = tempfile.TemporaryFile, len(replica.requests)
+
+    def refuse(**given: Any) -> Any:
+        if Path(given["dir"]).name == name:
+            raise PermissionError(errno.EPERM, "Operation not permitted", given["dir"])
+        return original(**given)
+
+    monkeypatch.setattr("tempfile.TemporaryFile", refuse)
+    with pytest.raises(PermissionError):
+        fetch(data, CONFIG)
+    assert len(replica.requests) == asked
+    monkeypatch.undo()
+    assert fetch(data, CONFIG).counts == {"ok": 12}

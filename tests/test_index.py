@@ -1,6 +1,7 @@
 """Reading and writing the index: same bytes, clear errors, whole files."""
 
 import dataclasses
+import errno
 import random
 import runpy
 import threading
@@ -12,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from crawler.errors import SchemaVersionError, UserError
-from dataset.index import load_pairs, read_pairs, read_table, write_pairs
+from dataset.index import load_pairs, read_pairs, read_table, reading, write_pairs
 from dataset.schema import PAIRS_SCHEMA
 from dataset.splits import SplitConfig, split
 
@@ -173,3 +174,12 @@ def test_the_notebook_runs(
     assert first["caption"] in told
     assert f"({first['num_samples']},)" in told
     assert "pairs to learn from" in told
+
+
+def test_a_full_disk_is_no_damage_of_the_index(small_corpus: Path) -> None:
+    with (
+        pytest.raises(OSError, match="No space left") as caught,
+        reading(small_corpus / "pairs.parquet"),
+    ):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert not isinstance(caught.value, UserError)

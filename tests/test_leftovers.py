@@ -22,6 +22,8 @@ from dataset.fetch import fetch
 from dataset.index import load_pairs, write_pairs
 from dataset.leftovers import clean
 from dataset.pairing import pair
+from dataset.pairs import stable_id
+from dataset.rows import source_key
 from dataset.splits import SplitConfig, split
 from demo.site import Replica
 
@@ -324,3 +326,17 @@ def test_the_command_tells_what_it_would_delete_and_deletes_it(fetched: Path) ->
     assert max(map(len, out.splitlines())) <= max(80, len(str(fetched)) + 20)
     code, out, _ = earscribe("clean", "--data", fetched, "--json")
     assert (code, json.loads(out)["counts"]) == (commands.DONE, {"deleted: source": 4})
+
+
+def test_the_parts_of_transfers_that_go_on_stay(fetched: Path) -> None:
+    of_offsets(fetched, status="failed", error_class="network")
+    key = load_pairs(fetched / "pairs.parquet")
+    wanted = next(pair for pair in key if pair.status == "failed")
+    part = fetched / "sources" / f".tmp-{stable_id(source_key(wanted))}.webm.part"
+    stray = fetched / "sources" / f".tmp-{stable_id('another')}.webm.part"
+    for file in (part, part.with_suffix(".part.json"), stray):
+        file.write_bytes(b"x")
+    summary = clean(fetched, CONFIG)
+    assert summary.counts["kept: temporary file, a transfer to go on with"] == 2
+    assert part.exists()
+    assert not stray.exists()
