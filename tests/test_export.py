@@ -213,12 +213,13 @@ def test_names_in_a_forged_list_lead_nowhere(ready: Path, tmp_path: Path) -> Non
     assert (tmp_path / "mine.txt").read_text() == "mine"
 
 
-def test_a_damaged_shard_is_written_again(ready: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("end", [b"", bytes(100)])  # another size; the same size
+def test_a_damaged_shard_is_written_again(ready: Path, tmp_path: Path, end: bytes) -> None:
     folder = tmp_path / "hf"
     export_hf(ready, folder)
     whole = files(folder)
     shard = min((folder / "data").iterdir())
-    shard.write_bytes(shard.read_bytes()[:-100])
+    shard.write_bytes(shard.read_bytes()[:-100] + end)
     assert export_hf(ready, folder).work_done == 20
     assert files(folder) == whole
 
