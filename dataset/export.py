@@ -130,9 +130,17 @@ def _date_of(folder: Folder) -> str:
 
 
 def today() -> str:
-    """The date in UTC as YYYY-MM-DD; SOURCE_DATE_EPOCH, in seconds, gives another."""
+    """The date in UTC as YYYY-MM-DD; SOURCE_DATE_EPOCH, in seconds, gives another.
+
+    UserError when that is no number of seconds.
+    """
     seconds = os.environ.get("SOURCE_DATE_EPOCH")
-    now = datetime.fromtimestamp(int(seconds), UTC) if seconds else datetime.now(UTC)
+    try:
+        now = datetime.fromtimestamp(int(seconds), UTC) if seconds else datetime.now(UTC)
+    except (ValueError, OverflowError, OSError) as error:
+        raise UserError(
+            f"SOURCE_DATE_EPOCH {seconds!r} is no time: give seconds since 1970"
+        ) from error
     return now.date().isoformat()
 
 

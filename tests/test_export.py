@@ -346,3 +346,12 @@ def test_a_tampered_split_is_not_exported(ready: Path, tmp_path: Path) -> None:
     write_pairs(part, load_pairs(part)[:-1])
     with pytest.raises(UserError, match="run `earscribe split` again"):
         export_hf(ready, tmp_path / "hf")
+
+
+@pytest.mark.parametrize("seconds", ["noon", "1e9", "9" * 30])
+def test_a_day_of_writing_that_is_none_is_one_line(
+    ready: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: str
+) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", seconds)
+    with pytest.raises(UserError, match=f"SOURCE_DATE_EPOCH '{seconds}' is no time"):
+        export_hf(ready, tmp_path / "hf")
